@@ -1,0 +1,442 @@
+"""Every knob: type, unit and meaning here, its value once in `conf/`."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from difflib import get_close_matches
+from enum import Enum
+from pathlib import Path
+from string import Formatter
+from typing import Any, TypeVar, get_args
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+
+class Source(Enum):
+    """The layouts of graphs that can be read."""
+
+    umls = "umls"
+    wn18rr = "wn18rr"
+    fb15k237 = "fb15k237"
+    folder = "folder"
+
+
+class Dtype(Enum):
+    """The precision that parameters are held and computed in."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+class Schedule(Enum):
+    """What the learning rate does after warm-up: stay, or go down to 0."""
+
+    constant = "constant"
+    linear = "linear"
+    cosine = "cosine"
+
+
+class Tracking(Enum):
+    """Where metrics go beside metrics.jsonl."""
+
+    disabled = "disabled"
+    offline = "offline"
+    online = "online"
+
+
+@dataclass(kw_only=True, slots=True)
+class RunConfig:
+    root: str  # folder that holds the runs' folders
+    name: str | None  # this run's folder in it; null makes a name from data, model, objective and overrides
+    overwrite: bool  # start anew in a folder that already holds a run, and delete that run
+
+    def __post_init__(self) -> None:
+        if self.name is not None:
+            _require(bool(re.fullmatch(r"[\w.=,+-]+", self.name)) and self.name not in (".", ".."), "run.name",
+                     self.name, "letters, digits and any of . _ - = , +")  # fmt: skip
+
+    @property
+    def folder(self) -> Path:
+        assert self.name is not None, "load_config fills in the name"
+        return Path(self.root) / self.name
+
+
+@dataclass(kw_only=True, slots=True)
+class DataConfig:
+    source: Source  # layout of the files
+    root: str | None  # folder with a named data set's files; null takes the copy inside pykeen
+    path: str | None  # a folder of one's own with train/valid/test.txt, entity2text.txt, relation2text.txt
+    cache: str  # folder for token tables
+
+    def __post_init__(self) -> None:
+        _require(self.path is None or self.source is Source.folder, "data.path", self.path,
+                 "set together with data=folder (a named data set's folder is data.root)")  # fmt: skip
+        _require(self.source is not Source.folder or self.path is not None, "data.path", self.path,
+                 "a folder with train.txt, valid.txt and test.txt")  # fmt: skip
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the files are; None is the copy inside pykeen."""
+        place = self.path or self.root
+        return None if place is None else Path(place).expanduser()
+
+    @property
+    def cache_folder(self) -> Path:
+        return Path(self.cache).expanduser()
+
+
+@dataclass(kw_only=True, slots=True)
+class ScratchConfig:
+    """A Llama with random weights and a byte-level BPE tokenizer trained on the graph's texts."""
+
+    vocab_size: int  # tokens, at most; a small graph gives fewer
+    hidden_size: int  # D, the size of embeddings
+    intermediate_size: int  # width of the MLPs
+    num_layers: int
+    num_heads: int
+    max_length: int  # tokens, the longest sequence
+
+    def __post_init__(self) -> None:
+        _require_at_least("model.scratch.vocab_size", self.vocab_size, 300)
+        for key in ("hidden_size", "intermediate_size", "num_layers", "num_heads", "max_length"):
+            _require_at_least(f"model.scratch.{key}", getattr(self, key), 1)
+        _require(self.hidden_size % (2 * self.num_heads) == 0, "model.scratch.hidden_size", self.hidden_size,
+                 f"a multiple of 2 x num_heads = {2 * self.num_heads}")  # fmt: skip
+
+
+@dataclass(kw_only=True, slots=True)
+class LoraConfig:
+    enabled: bool  # train low-rank adapters (peft) instead of the whole model
+    rank: int
+    alpha: float  # the update is scaled by alpha / rank
+    dropout: float  # share of the adapter's inputs set to 0 in training
+    target: str  # `all-linear`, or a regular expression that module names match in full
+
+    def __post_init__(self) -> None:
+        _require_at_least("model.lora.rank", self.rank, 1)
+        _require_positive("model.lora.alpha", self.alpha)
+        _require_share("model.lora.dropout", self.dropout)
+
+
+@dataclass(kw_only=True, slots=True)
+class ModelConfig:
+    name: str  # stands in the run's name
+    path: str | None  # folder or hub name of a pretrained causal LM
+    dtype: Dtype
+    dropout: float  # share of token embeddings and of read-out states set to 0 in training
+    scratch: ScratchConfig | None  # the model to make where there is no path
+    lora: LoraConfig | None  # null where there are no pretrained weights to keep
+
+    def __post_init__(self) -> None:
+        _require_share("model.dropout", self.dropout)
+        _require((self.path is None) != (self.scratch is None), "model.path", self.path,
+                 "a folder or hub name with model=pretrained, and null with model=tiny")  # fmt: skip
+        _require(self.lora is None or self.path is not None, "model.lora", self.lora, "null without model.path")
+
+
+@dataclass(kw_only=True, slots=True)
+class TemplateConfig:
+    head: str  # text of an entity as head, with {name}
+    description: str  # follows it where the entity has one, with {description}
+    head_end: str  # closes the head segment: the entity site is its last token
+    relation: str  # text of a relation, with {relation}
+    inverse_relation: str  # text of its inverse, with {relation}
+    relation_end: str  # closes the relation segment: the query site is its last token
+    tail: str  # what the LM is to write, with {name}
+    max_name_tokens: int  # longer names and relations are cut
+    max_description_tokens: int  # longer descriptions are cut; 0 leaves them out
+
+    def __post_init__(self) -> None:
+        slots = {"head": "name", "description": "description", "relation": "relation",
+                 "inverse_relation": "relation", "tail": "name"}  # fmt: skip
+        for key, slot in slots.items():
+            text = getattr(self, key)
+            _require(_slots(text) == [slot], f"template.{key}", text, f"a text with {{{slot}}} once")
+        _require_at_least("template.max_name_tokens", self.max_name_tokens, 1)
+        _require_at_least("template.max_description_tokens", self.max_description_tokens, 0)
+
+
+@dataclass(kw_only=True, slots=True)
+class ObjectiveConfig:
+    name: str  # stands in the run's name
+    contrastive_weight: float  # weight of the contrastive term; 0 turns it off
+    triple_completion_weight: float  # weight of the language-model term; 0 turns it off
+    temperature: float  # divides the cosine similarity, at the start
+    learn_temperature: bool  # let the optimizer change it
+    additive_margin: float  # subtracted from the positive's similarity before the division
+    label_smoothing: float  # share of the contrastive target spread evenly over a query's candidates
+    logit_chunk_tokens: int  # tail tokens whose logits over the vocabulary are held at once
+
+    def __post_init__(self) -> None:
+        _require_positive("objective.temperature", self.temperature)
+        _require_not_negative("objective.additive_margin", self.additive_margin)
+        _require_share("objective.label_smoothing", self.label_smoothing)
+        _require_not_negative("objective.contrastive_weight", self.contrastive_weight)
+        _require_not_negative("objective.triple_completion_weight", self.triple_completion_weight)
+        _require(self.contrastive_weight + self.triple_completion_weight > 0, "objective.contrastive_weight",
+                 self.contrastive_weight, "> 0 when objective.triple_completion_weight is 0")  # fmt: skip
+        _require_at_least("objective.logit_chunk_tokens", self.logit_chunk_tokens, 1)
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainingConfig:
+    epochs: float  # passes over the training triples
+    max_steps: int | None  # optimizer steps instead of epochs
+    stop_after_steps: int | None  # leave at this step with a checkpoint; the schedule still spans the whole run
+    batch_size: int  # triples per step over all processes; each gives two directed triples
+    learning_rate: float  # at its highest
+    warmup_ratio: float  # share of all steps with a rising learning rate
+    schedule: Schedule
+    weight_decay: float  # of matrices; vectors and the temperature have none
+    adam_betas: list[float]  # decay of AdamW's first and second moments
+    adam_epsilon: float
+    max_gradient_norm: float  # longer gradients are scaled down to it; 0 turns clipping off
+    seed: int  # of weights, batches and dropout
+    resume: bool  # continue from the newest checkpoint of the run
+    log_every_steps: int
+    checkpoint_every_steps: int  # 0: only at the end and when told to stop
+    validate_every_steps: int  # rank valid queries and keep the best model; 0: keep the last
+    num_valid_queries: int  # seeded sample of valid queries for that, against all entities
+
+    def __post_init__(self) -> None:
+        _require_positive("training.epochs", self.epochs)
+        for key in ("max_steps", "stop_after_steps"):
+            if getattr(self, key) is not None:
+                _require_at_least(f"training.{key}", getattr(self, key), 1)
+        _require_at_least("training.batch_size", self.batch_size, 1)
+        _require_positive("training.learning_rate", self.learning_rate)
+        _require_share("training.warmup_ratio", self.warmup_ratio)
+        _require_not_negative("training.weight_decay", self.weight_decay)
+        _require(len(self.adam_betas) == 2 and all(0 <= beta < 1 for beta in self.adam_betas),
+                 "training.adam_betas", self.adam_betas, "two numbers in [0, 1)")  # fmt: skip
+        _require_positive("training.adam_epsilon", self.adam_epsilon)
+        _require_not_negative("training.max_gradient_norm", self.max_gradient_norm)
+        _require_at_least("training.seed", self.seed, 0)
+        _require_at_least("training.log_every_steps", self.log_every_steps, 1)
+        _require_at_least("training.checkpoint_every_steps", self.checkpoint_every_steps, 0)
+        _require_at_least("training.validate_every_steps", self.validate_every_steps, 0)
+        _require_at_least("training.num_valid_queries", self.num_valid_queries, 1)
+
+
+@dataclass(kw_only=True, slots=True)
+class DeepSpeedConfig:
+    zero_stage: int  # what is sharded: 0 nothing, 1 optimizer state, 2 gradients too, 3 parameters too
+    offload_optimizer: bool  # keep optimizer state in main memory; needs zero_stage >= 1 and a compiler
+
+    def __post_init__(self) -> None:
+        _require(self.zero_stage in range(4), "deepspeed.zero_stage", self.zero_stage, "0, 1, 2 or 3")
+        _require(not self.offload_optimizer or self.zero_stage > 0, "deepspeed.offload_optimizer", True,
+                 "false with deepspeed.zero_stage=0")  # fmt: skip
+
+
+@dataclass(kw_only=True, slots=True)
+class EvaluationConfig:
+    batch_tokens: int  # tokens encoded at once, padding included
+    score_memory_mib: int  # MiB for the scores of a block of queries against all entities
+    num_predictions: int  # best entities written per query
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _require_at_least(f"evaluation.{field.name}", getattr(self, field.name), 1)
+
+
+@dataclass(kw_only=True, slots=True)
+class TrackingConfig:
+    wandb: Tracking
+    project: str  # the project's name at wandb
+
+
+@dataclass(kw_only=True, slots=True)
+class Config:
+    """Everything `launch/train.py` reads."""
+
+    run: RunConfig
+    data: DataConfig
+    model: ModelConfig
+    template: TemplateConfig
+    objective: ObjectiveConfig
+    training: TrainingConfig
+    deepspeed: DeepSpeedConfig
+    evaluation: EvaluationConfig
+    tracking: TrackingConfig
+    debug: bool  # show tracebacks
+
+
+@dataclass(kw_only=True, slots=True)
+class KgcConfig:
+    """Everything `eval/kgc.py` reads beside the run's own config."""
+
+    run: str  # the run's folder
+    split: str  # train, valid or test
+    baselines: bool  # rank with the untrained LM and with relation frequencies too
+    save_embeddings: bool  # write entities.npy and queries.npy
+    evaluation: EvaluationConfig
+    debug: bool  # show tracebacks
+
+    def __post_init__(self) -> None:
+        _require(self.split in ("train", "valid", "test"), "split", self.split, "train, valid or test")
+
+
+ConfigType = TypeVar("ConfigType", Config, KgcConfig)
+
+
+def to_dataclass(composed: DictConfig, schema: type[ConfigType]) -> ConfigType:
+    """The composed config as a checked dataclass.
+
+    Raises:
+        ValueError: a key is unknown or missing, or a value has the wrong type or is not allowed.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), composed)
+        config = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise ValueError(explain(error, schema)) from error
+    assert isinstance(config, schema)
+    return config
+
+
+def load_config(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
+    """The composed config of a training run, with the run's name filled in.
+
+    Args:
+        composed: what hydra made of `conf/` and the command line.
+        overrides: that command line; it names a run that has no name.
+
+    Raises:
+        ValueError: see `to_dataclass`.
+    """
+    config = to_dataclass(composed, Config)
+    if config.run.name is None:
+        config.run.name = _run_name(config, overrides)
+    return config
+
+
+def validate(config: Config, world_size: int) -> None:
+    """Checks across sections and of paths, before any data or model loads.
+
+    Raises:
+        ValueError: naming the key, the value and what is allowed.
+    """
+    _require(config.training.batch_size % world_size == 0, "training.batch_size", config.training.batch_size,
+             f"a multiple of the number of processes, {world_size}")  # fmt: skip
+    folder = config.data.folder
+    if folder is not None:
+        key = "data.path" if config.data.path else "data.root"
+        _require(folder.is_dir(), key, str(folder), "a folder that exists")
+    path = config.model.path
+    if path is not None and looks_like_folder(path):
+        _require((Path(path).expanduser() / "config.json").is_file(), "model.path", path,
+                 "a folder with config.json, tokenizer and weights, or a hub name like owner/model")  # fmt: skip
+
+
+def looks_like_folder(path: str) -> bool:
+    """True for what is, or was surely meant as, a folder; hub names have at most one slash."""
+    place = Path(path).expanduser()
+    return place.exists() or path.startswith((".", "/", "~")) or path.count("/") > 1
+
+
+def save_config(config: Config, path: Path) -> None:
+    """Write the resolved config as YAML that can start the run again."""
+    path.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)), encoding="utf-8")
+
+
+def read_config(path: Path) -> Config:
+    """A run's own config.
+
+    Raises:
+        ValueError: there is none, or this version of kalm does not know it.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path.parent} is not a run: it has no {path.name} (run=runs/NAME names a run's folder)")
+    try:
+        loaded = OmegaConf.load(path)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    assert isinstance(loaded, DictConfig)
+    return to_dataclass(loaded, Config)
+
+
+def complete_groups(arguments: Sequence[str]) -> list[str]:
+    """`model.path=X` alone means the group `model=pretrained`, and `data.path=X` alone `data=folder`."""
+    keys = {argument.partition("=")[0].lstrip("+") for argument in arguments}
+    completed = list(arguments)
+    for key, group, choice in (("model.path", "model", "pretrained"), ("data.path", "data", "folder")):
+        # a run's own config (--config-name) is whole and has no groups to choose from
+        if key in keys and group not in keys and "--config-name" not in keys:
+            completed.append(f"{group}={choice}")
+    return completed
+
+
+def explain(error: Exception, schema: type) -> str:
+    """One line for a fault in the config: key, fault, and the nearest right name."""
+    omega = _find_cause(error, OmegaConfBaseException)
+    text = " ".join(str(omega or error).split())
+    text = re.sub(r" (full_key|object_type|reference_type|Config search path)[:=].*", "", text)
+    key = getattr(omega, "full_key", None)
+    if not key:
+        return text
+    line = f"{key}: {text}"
+    known = _all_keys(schema)
+    if key not in known:
+        if near := get_close_matches(key, known, n=3, cutoff=0.5):
+            line += f"; did you mean {' or '.join(near)}?"
+        else:
+            line += f"; known sections: {', '.join(field.name for field in fields(schema))}"
+    return line
+
+
+def _run_name(config: Config, overrides: Sequence[str]) -> str:
+    parts = [config.data.source.value, config.model.name, config.objective.name]
+    ignored = ("run.", "tracking.", "hydra", "debug", "training.resume", "training.stop_after_steps")
+    for override in sorted(overrides):
+        key, _, value = override.lstrip("+~").partition("=")
+        if "." in key and not key.startswith(ignored):
+            parts.append(f"{key.rpartition('.')[2]}={Path(value).name or value}")
+    return re.sub(r"[^\w.=,+-]", "_", "-".join(parts))[:150]
+
+
+def _all_keys(schema: type, prefix: str = "") -> list[str]:
+    keys = []
+    for field in fields(schema):
+        keys.append(prefix + field.name)
+        for part in (field.type, *get_args(field.type)):  # the parts of `Section | None`
+            if isinstance(part, type) and is_dataclass(part):
+                keys += _all_keys(part, f"{prefix}{field.name}.")
+    return keys
+
+
+def _find_cause(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _slots(text: str) -> list[str]:
+    try:
+        return [slot for _, slot, _, _ in Formatter().parse(text) if slot is not None]
+    except ValueError:
+        return []
+
+
+def _require(condition: bool, key: str, value: Any, allowed: str) -> None:
+    if not condition:
+        raise ValueError(f"{key} must be {allowed}, got {value!r}")
+
+
+def _require_at_least(key: str, value: int, least: int) -> None:
+    _require(value >= least, key, value, f"a whole number >= {least}")
+
+
+def _require_positive(key: str, value: float) -> None:
+    _require(math.isfinite(value) and value > 0, key, value, "a finite number > 0")
+
+
+def _require_not_negative(key: str, value: float) -> None:
+    _require(math.isfinite(value) and value >= 0, key, value, "a finite number >= 0")
+
+
+def _require_share(key: str, value: float) -> None:
+    _require(math.isfinite(value) and 0 <= value < 1, key, value, "a number in [0, 1)")

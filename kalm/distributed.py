@@ -1,0 +1,59 @@
+"""The few collective operations kalm needs; with one process each is the identity."""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def barrier() -> None:
+    if world_size() > 1:
+        dist.barrier()
+
+
+def all_reduce_sum(value: Tensor) -> Tensor:
+    """The sum over all ranks, without gradient."""
+    if world_size() == 1:
+        return value.detach()
+    value = value.detach().clone()
+    dist.all_reduce(value)
+    return value
+
+
+def gather(rows: Tensor) -> Tensor:
+    """All ranks' rows in rank order, (n, ...) -> (ranks * n, ...), without gradient; n is equal on all ranks."""
+    if world_size() == 1:
+        return rows
+    parts = [torch.empty_like(rows) for _ in range(world_size())]
+    dist.all_gather(parts, rows.contiguous())
+    return torch.cat(parts)
+
+
+def gather_with_grad(rows: Tensor) -> Tensor:
+    """Like `gather`, with gradient: each rank's rows receive the sum of what all ranks' losses send them.
+
+    With a loss that is each rank's own queries against all targets, and gradients averaged over ranks, this is
+    exactly the gradient of one process with the global batch.
+    """
+    return rows if world_size() == 1 else _GatherWithGrad.apply(rows)
+
+
+class _GatherWithGrad(torch.autograd.Function):
+    # torch.distributed.nn.functional.all_gather needs all_to_all in its backward, which gloo lacks for CPU lists
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, rows: Tensor) -> Tensor:
+        return gather(rows)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
+        gradient = gradient.contiguous()
+        dist.all_reduce(gradient)
+        return gradient.chunk(world_size())[rank()]

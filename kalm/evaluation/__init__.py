@@ -1,0 +1,1 @@
+"""Knowledge-graph completion: ranks, metrics and reports."""

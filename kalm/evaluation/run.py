@@ -1,0 +1,119 @@
+"""Evaluate a trained run on one split, beside two baselines."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from kalm.config import Config, KgcConfig, read_config
+from kalm.evaluation import report
+from kalm.evaluation.entity_index import EntityIndex
+from kalm.evaluation.kgc import (
+    embed,
+    metrics_by_direction,
+    metrics_by_relation,
+    protocol,
+    rank_by_embedding,
+    rank_by_frequency,
+    split_queries,
+)
+from kalm.evaluation.ranking import Ranks
+from kalm.graph.knowledge_graph import KnowledgeGraph, Triples
+from kalm.graph.sources import load_graph
+from kalm.model.dual_view_lm import DualViewLM
+from kalm.model.loading import build_encoder, load_trained
+from kalm.provenance import environment, write_json
+from kalm.text.token_table import TokenTable, cached_token_table, text_digest
+
+
+def evaluate(config: KgcConfig) -> dict[str, Any]:
+    """Rank the split's queries, write the files of the run's `eval/` folder, print the table.
+
+    Returns:
+        The content of `kgc-SPLIT.json`.
+
+    Raises:
+        ValueError: the folder is no run, has no model, or its graph has changed since.
+    """
+    folder = Path(config.run).expanduser()
+    run_config = read_config(folder / "config.yaml")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    encoder, tokenizer, description = load_trained(folder / "model", run_config.model.dtype)
+    graph = load_graph(run_config.data.source.value, run_config.data.folder)
+    check_graph(graph, description, folder)
+    table = cached_token_table(graph, tokenizer, run_config.template, run_config.data.cache_folder)
+    queries = split_queries(graph, config.split)
+
+    embeddings = embed(encoder.to(device), table, queries, config.evaluation)
+    index = EntityIndex(embeddings.entities, device)
+    ranks = rank_by_embedding(embeddings, index, queries, graph, config.evaluation)
+    baselines = {}
+    if config.baselines:
+        baselines = {
+            "relation frequency": rank_by_frequency(queries, graph, config.evaluation),
+            "untrained LM": _rank_untrained(run_config, config, tokenizer, table, queries, graph, device),
+        }
+
+    output = folder / "eval"
+    output.mkdir(exist_ok=True)
+    name = f"kgc-{config.split}"
+    report.write_ranks(output / f"{name}.ranks.tsv", queries, ranks, graph)
+    report.write_predictions(
+        output / f"{name}.predictions.jsonl", queries, embeddings, index, graph, config.evaluation.num_predictions
+    )
+    if config.save_embeddings:
+        report.write_embeddings(output, queries, embeddings, graph)
+    result = {
+        "split": config.split,
+        "protocol": protocol(graph),
+        "metrics": metrics_by_direction(ranks, queries, graph),
+        "per_relation": metrics_by_relation(ranks, queries, graph),
+        "baselines": {system: metrics_by_direction(theirs, queries, graph) for system, theirs in baselines.items()},
+        "step": description["step"],
+        "environment": environment(),
+    }
+    write_json(output / f"{name}.json", result)
+    _print(result, folder)
+    return result
+
+
+def check_graph(graph: KnowledgeGraph, description: dict[str, Any], folder: Path) -> None:
+    """Refuse a graph that is not the one the model was trained on.
+
+    Raises:
+        ValueError: triples or texts have another digest.
+    """
+    digests = {"triples": graph.digest(), "texts": text_digest(graph)}
+    changed = [part for part, digest in digests.items() if description["data"][part] != digest]
+    if changed:
+        raise ValueError(f"{folder}: the graph's {' and '.join(changed)} changed since the run was trained; "
+                         "restore the files, or train again")  # fmt: skip
+
+
+def _rank_untrained(
+    run_config: Config,
+    config: KgcConfig,
+    tokenizer: PreTrainedTokenizerFast,
+    table: TokenTable,
+    queries: Triples,
+    graph: KnowledgeGraph,
+    device: torch.device,
+) -> Ranks:
+    """The run's LM as it was before the first step."""
+    encoder: DualViewLM = build_encoder(run_config.model, tokenizer, run_config.training.seed).to(device)
+    embeddings = embed(encoder, table, queries, config.evaluation)
+    return rank_by_embedding(embeddings, EntityIndex(embeddings.entities, device), queries, graph, config.evaluation)
+
+
+def _print(result: dict[str, Any], folder: Path) -> None:
+    rows = {system: metrics["both"] for system, metrics in result["baselines"].items()}
+    rows["trained LM"] = result["metrics"]["both"]
+    rows["  tail (h, r, ?)"] = result["metrics"]["tail"]
+    rows["  head (?, r, t)"] = result["metrics"]["head"]
+    facts = result["protocol"]
+    caption = (
+        f"filtered by {' + '.join(facts['filter'])}; ties {facts['ties']}; "
+        f"{facts['num_candidates']:,} candidates (all entities); files in {folder / 'eval'}"
+    )
+    report.print_table(f"{folder.name}, {result['split']}, step {result['step']}", rows, caption)

@@ -1,0 +1,1 @@
+"""The language model: loading, adapters, and its read-out at sites and labels."""

@@ -1,0 +1,152 @@
+"""From a config to an LM and its tokenizer: pretrained or from scratch, whole or with adapters."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+
+from kalm.config import Dtype, LoraConfig, ModelConfig, TemplateConfig, looks_like_folder
+from kalm.graph.knowledge_graph import KnowledgeGraph
+from kalm.model.dual_view_lm import DualViewLM, check_read_out
+from kalm.model.scratch import build_llama, train_tokenizer
+
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+KALM_FILE = "kalm.json"  # what kalm must know of a trained model beside its weights
+
+
+def load_tokenizer(config: ModelConfig, template: TemplateConfig, graph: KnowledgeGraph) -> PreTrainedTokenizerFast:
+    """The tokenizer of `config.path`, or one trained on the graph.
+
+    Raises:
+        ValueError: the path holds no fast tokenizer.
+    """
+    if config.scratch is not None:
+        return train_tokenizer(graph, template, config.scratch.vocab_size)
+    assert config.path is not None
+    return load_saved_tokenizer(config.path)
+
+
+def build_encoder(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed: int) -> DualViewLM:
+    """The untrained LM: random weights from `seed`, or the pretrained ones, with fresh adapters if asked for.
+
+    Raises:
+        ValueError: the model cannot be loaded, or its architecture cannot be read out.
+    """
+    torch.manual_seed(seed)
+    lm: nn.Module
+    if config.scratch is not None:
+        lm = build_llama(config.scratch, tokenizer).to(_torch_dtype(config.dtype))
+    else:
+        assert config.path is not None
+        lm = _pretrained_lm(config.path, config.dtype)
+        if config.lora is not None and config.lora.enabled:
+            lm = add_lora(lm, config.lora)
+    encoder = DualViewLM(lm, config.dropout)
+    check_read_out(encoder)
+    return encoder
+
+
+def add_lora(lm: nn.Module, lora: LoraConfig) -> nn.Module:
+    """Fresh adapters on the layers that `lora.target` names; the base is frozen.
+
+    Raises:
+        ValueError: no layer matches.
+    """
+    import peft
+
+    lora_config = peft.LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.target,
+        task_type="CAUSAL_LM",
+    )  # fmt: skip
+    try:
+        return peft.get_peft_model(lm, lora_config)
+    except ValueError as error:
+        raise ValueError(f"model.lora.target={lora.target!r}: {_one_line(error)}") from error
+
+
+def load_trained(folder: Path, dtype: Dtype) -> tuple[DualViewLM, PreTrainedTokenizerFast, dict[str, Any]]:
+    """A run's result from its `model/` folder: the LM, its tokenizer and the content of kalm.json.
+
+    Raises:
+        ValueError: the folder is not a kalm model, or its adapter is empty.
+    """
+    if not (folder / KALM_FILE).is_file():
+        raise ValueError(f"{folder} holds no trained model (no {KALM_FILE}); has the run finished?")
+    description = json.loads((folder / KALM_FILE).read_text(encoding="utf-8"))
+    tokenizer = load_saved_tokenizer(str(folder))
+    if (folder / ADAPTER_CONFIG).is_file():
+        require_adapter(folder)
+        import peft
+
+        base = _pretrained_lm(description["base"], dtype)
+        lm = peft.PeftModel.from_pretrained(base, str(folder))
+    else:
+        lm = _pretrained_lm(str(folder), dtype)
+    return DualViewLM(lm, dropout=0.0).eval(), tokenizer, description
+
+
+def require_adapter(folder: Path) -> None:
+    """Check that the saved adapter has weights and that they change the model.
+
+    Raises:
+        ValueError: it is missing, holds no tensor, or its second factors are all zero, as in a fresh adapter.
+    """
+    from safetensors.torch import load_file
+
+    path = folder / ADAPTER_WEIGHTS
+    if not path.is_file():
+        raise ValueError(f"{folder}: the adapter has no {ADAPTER_WEIGHTS}; save the run again")
+    tensors = load_file(str(path))
+    second = [tensor for name, tensor in tensors.items() if "lora_B" in name]
+    if not any(bool(tensor.any()) for tensor in second):
+        raise ValueError(f"{path}: the adapter is empty ({len(tensors)} tensors, no weight other than 0), "
+                         "so the model would answer like its base; train the run again")  # fmt: skip
+
+
+def max_positions(encoder: DualViewLM) -> int | None:
+    """Tokens of the longest sequence the LM takes; None where it sets no limit."""
+    config = encoder.causal_lm.config
+    return getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+
+
+def _torch_dtype(dtype: Dtype) -> torch.dtype:
+    return {Dtype.float32: torch.float32, Dtype.bfloat16: torch.bfloat16}[dtype]
+
+
+def _pretrained_lm(path: str, dtype: Dtype) -> nn.Module:
+    place, options = _place(path)
+    try:
+        # safetensors only: a pickled checkpoint can run code when it is read
+        return AutoModelForCausalLM.from_pretrained(place, dtype=_torch_dtype(dtype), use_safetensors=True, **options)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(f"model.path={path}: cannot load a causal LM: {_one_line(error)}") from error
+
+
+def load_saved_tokenizer(path: str) -> PreTrainedTokenizerFast:
+    """The tokenizer in a folder or at a hub name.
+
+    Raises:
+        ValueError: there is none, or it is not a fast one.
+    """
+    place, options = _place(path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place, **options)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValueError(f"model.path={path}: cannot load a tokenizer: {_one_line(error)}") from error
+    if not getattr(tokenizer, "is_fast", False):
+        raise ValueError(f"model.path={path}: kalm needs a fast tokenizer (a tokenizer.json)")
+    return tokenizer
+
+
+def _place(path: str) -> tuple[str, dict[str, bool]]:
+    """A folder is read offline; anything else is a hub name."""
+    if looks_like_folder(path):
+        return str(Path(path).expanduser()), {"local_files_only": True}
+    return path, {}
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,51 @@
+"""What a result was computed with, and writing it whole."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+PACKAGES = ("kalm", "torch", "transformers", "tokenizers", "deepspeed", "peft", "faiss-cpu", "numpy")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, git commit, command and hardware."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "git_commit": git_commit(),
+        "command": sys.argv,
+        "hardware": hardware(),
+    }
+
+
+def hardware() -> dict[str, Any]:
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {"machine": platform.platform(), "cpu_cores": len(os.sched_getaffinity(0)), "gpus": gpus}
+
+
+def git_commit() -> str | None:
+    """Of the source that runs; None outside a git checkout."""
+    source = Path(__file__).parent
+    result = subprocess.run(["git", "rev-parse", "HEAD"], cwd=source, capture_output=True, text=True, check=False)
+    return result.stdout.strip() or None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a whole file or none: a reader never meets half of it."""
+    unfinished = path.with_name(f".unfinished-{path.name}")
+    unfinished.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished.replace(path)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,1 @@
+"""The only place where ids become text, and text becomes tokens."""

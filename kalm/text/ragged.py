@@ -1,0 +1,59 @@
+"""Rows of unequal length in one flat array."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class RaggedArray:
+    """Row i is values[offsets[i] : offsets[i + 1]].
+
+    Args:
+        values: (T,), int32.
+        offsets: (rows + 1,), int64, ascending from 0.
+    """
+
+    values: NDArray[np.int32]
+    offsets: Ids
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Sequence[int]]) -> "RaggedArray":
+        lengths = np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
+        values = np.fromiter((value for row in rows for value in row), dtype=np.int32, count=int(lengths.sum()))
+        return cls(values, np.concatenate([[0], lengths.cumsum()]).astype(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Ids:
+        return np.diff(self.offsets)
+
+    def take(self, rows: Ids) -> tuple[Ids, Ids]:
+        """The rows' values one after another, (sum of lengths,), and the rows' lengths, both int64."""
+        starts = self.offsets[rows]
+        lengths = self.offsets[rows + 1] - starts
+        return self.values[run_positions(starts, lengths)].astype(np.int64), lengths
+
+    def save(self, folder: Path, name: str) -> None:
+        np.save(folder / f"{name}.values.npy", self.values)
+        np.save(folder / f"{name}.offsets.npy", self.offsets)
+
+    @classmethod
+    def open(cls, folder: Path, name: str) -> "RaggedArray":
+        """Memory-mapped: opening reads no values."""
+        return cls(
+            np.load(folder / f"{name}.values.npy", mmap_mode="r"),
+            np.load(folder / f"{name}.offsets.npy", mmap_mode="r"),
+        )
+
+
+def run_positions(starts: Ids, lengths: Ids) -> Ids:
+    """starts[0], starts[0] + 1, ... for lengths[0] positions, then the same for the next run; (sum of lengths,)."""
+    return np.asarray(np.arange(int(lengths.sum())) + np.repeat(starts - (lengths.cumsum() - lengths), lengths))

@@ -1,0 +1,129 @@
+"""Every segment of a graph, tokenised once and kept as memory-mapped arrays."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from transformers import PreTrainedTokenizerFast
+
+from kalm.config import TemplateConfig
+from kalm.graph.knowledge_graph import KnowledgeGraph
+from kalm.text.ragged import RaggedArray
+from kalm.text.template import Segments, head_segments, relation_segments, tail_segments
+
+# raised when the way text becomes tokens changes, so that no cached table of the old way is found
+TABLE_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokenTable:
+    """Token ids of all segments of one graph under one tokenizer and template.
+
+    A sequence is heads[h] + relations[r] + tails[t]. The start-of-text token, where the tokenizer has one,
+    is part of the head segment, and the end-of-text token part of the tail segment.
+    """
+
+    heads: RaggedArray  # one row per entity; the last token is the entity site
+    relations: RaggedArray  # one row per directed relation; the last token is the query site
+    tails: RaggedArray  # one row per entity
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of the longest sequence that the graph could give."""
+        return sum(int(part.lengths.max()) for part in (self.heads, self.relations, self.tails))
+
+
+def build_token_table(
+    graph: KnowledgeGraph, tokenizer: PreTrainedTokenizerFast, template: TemplateConfig
+) -> TokenTable:
+    """Tokenise all segments.
+
+    Raises:
+        ValueError: a segment has no token, so that it would have no site or no label.
+    """
+    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    return TokenTable(
+        heads=_tokenise(head_segments(graph, template), "head", tokenizer, template, before=start),
+        relations=_tokenise(relation_segments(graph, template), "relation", tokenizer, template),
+        tails=_tokenise(tail_segments(graph, template), "tail", tokenizer, template, after=end),
+    )
+
+
+def cached_token_table(
+    graph: KnowledgeGraph, tokenizer: PreTrainedTokenizerFast, template: TemplateConfig, cache: Path
+) -> TokenTable:
+    """The table from `cache`, built on first use.
+
+    The folder is named by the digest of texts, tokenizer and template, and appears by one rename, so neither an
+    old nor a half-written table is ever read. Processes that build the same one at once do no harm.
+    """
+    folder = cache / "tokens" / table_digest(graph, tokenizer, template)
+    if not folder.is_dir():
+        table = build_token_table(graph, tokenizer, template)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder.parent))
+        for name in ("heads", "relations", "tails"):
+            getattr(table, name).save(unfinished, name)
+        try:
+            os.rename(unfinished, folder)
+        except OSError:
+            # another process was first; a rename onto a folder that is not empty fails
+            shutil.rmtree(unfinished)
+    return TokenTable(**{name: RaggedArray.open(folder, name) for name in ("heads", "relations", "tails")})
+
+
+def table_digest(graph: KnowledgeGraph, tokenizer: PreTrainedTokenizerFast, template: TemplateConfig) -> str:
+    """Hex digest of all that the table depends on."""
+    parts = (
+        str(TABLE_VERSION),
+        tokenizer.backend_tokenizer.to_str(),
+        json.dumps([tokenizer.bos_token_id, tokenizer.eos_token_id]),
+        json.dumps(asdict(template), sort_keys=True),
+        text_digest(graph),
+    )
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def text_digest(graph: KnowledgeGraph) -> str:
+    """Hex digest of the graph's names and descriptions, in id order."""
+    texts = [list(graph.entity_names), list(graph.entity_descriptions), list(graph.relation_names)]
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+
+
+def _tokenise(
+    segments: Segments,
+    kind: str,
+    tokenizer: PreTrainedTokenizerFast,
+    template: TemplateConfig,
+    *,
+    before: list[int] | None = None,
+    after: list[int] | None = None,
+) -> RaggedArray:
+    names = _token_ids(segments.names, tokenizer, template.max_name_tokens)
+    descriptions = _token_ids(segments.descriptions, tokenizer, template.max_description_tokens)
+    (end,) = _token_ids([segments.end], tokenizer, max_tokens=None)
+    bodies = [name + description + end for name, description in zip(names, descriptions, strict=True)]
+    if empty := [text for text, body in zip(segments.names, bodies, strict=True) if not body]:
+        raise ValueError(f"template: the {kind} segment of {empty[0]!r} has no token under this tokenizer")
+    return RaggedArray.from_rows([(before or []) + body + (after or []) for body in bodies])
+
+
+def _token_ids(texts: list[str], tokenizer: PreTrainedTokenizerFast, max_tokens: int | None) -> list[list[int]]:
+    if _adds_leading_space(tokenizer):
+        texts = [text.removeprefix(" ") for text in texts]
+    # a special token's string inside a text (`<s>`, `<|im_end|>`) must become ordinary text
+    encoded = tokenizer(
+        texts, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False
+    ).input_ids
+    return [ids[:max_tokens] for ids in encoded]
+
+
+def _adds_leading_space(tokenizer: PreTrainedTokenizerFast) -> bool:
+    """SentencePiece-style tokenizers put a space before every text; the template's own would double it."""
+    pieces = tokenizer.tokenize("a")
+    return bool(pieces) and pieces[0].startswith("▁")

@@ -1,0 +1,90 @@
+"""What a resumed run needs, published whole or not at all."""
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kalm.distributed import barrier, rank, world_size
+from kalm.provenance import write_json
+from kalm.training.run_folder import newest_checkpoint
+
+ENGINE_TAG = "engine"
+
+
+@dataclass(kw_only=True, slots=True)
+class Progress:
+    """Where a run stands, beside what the engine holds."""
+
+    step: int = 0  # optimizer steps done
+    best_valid_mrr: float | None = None  # of the model in `model/`; None before the first validation
+
+
+def save_checkpoint(engine: Any, progress: Progress, checkpoints: Path) -> None:
+    """Write `checkpoints/step-N` from all ranks, then drop the older ones.
+
+    All ranks write into a folder with another name, which gets its own by one rename after the last has
+    finished: a kill at any moment leaves the older checkpoint or the new one, never a torn one.
+    """
+    unfinished = checkpoints / ".unfinished"
+    if rank() == 0:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+    barrier()
+    engine.save_checkpoint(unfinished, tag=ENGINE_TAG, save_latest=False, exclude_frozen_parameters=True)
+    torch.save(_random_states(), unfinished / f"random-{rank()}.pt")
+    barrier()
+    if rank() == 0:
+        write_json(unfinished / "progress.json", {**asdict(progress), "world_size": world_size()})
+        _flush_to_disk(unfinished)
+        finished = checkpoints / f"step-{progress.step:08d}"
+        shutil.rmtree(finished, ignore_errors=True)
+        unfinished.rename(finished)
+        for older in checkpoints.glob("step-*"):
+            if older != finished:
+                shutil.rmtree(older)
+    barrier()
+
+
+def load_checkpoint(engine: Any, checkpoints: Path) -> Progress:
+    """Restore engine and random states from the newest checkpoint.
+
+    Checkpoints are pickled by DeepSpeed: load only those you trust. The result in `model/` is safetensors.
+
+    Raises:
+        ValueError: there is none, or another number of processes wrote it.
+    """
+    folder = newest_checkpoint(checkpoints)
+    saved = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
+    if saved.pop("world_size") != world_size():
+        raise ValueError(f"training.resume=true: {folder} was not written by {world_size()} processes; "
+                         "start as many as before")  # fmt: skip
+    # frozen weights are not saved: they come from the base model
+    path, _ = engine.load_checkpoint(folder, tag=ENGINE_TAG, load_module_strict=False)
+    assert path is not None, "DeepSpeed found nothing to load and said nothing"
+    _restore_random_states(torch.load(folder / f"random-{rank()}.pt", weights_only=True))
+    return Progress(**saved)
+
+
+def _random_states() -> dict[str, torch.Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def _restore_random_states(states: dict[str, torch.Tensor]) -> None:
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])
+
+
+def _flush_to_disk(folder: Path) -> None:
+    for path in [*folder.rglob("*"), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)

@@ -1,0 +1,124 @@
+"""DeepSpeed: one dictionary from one config, and the engine it makes."""
+
+import logging
+import os
+import socket
+from typing import Any
+
+import torch
+from torch import nn
+
+from kalm.config import Config, Dtype, Schedule
+
+
+def init_distributed() -> torch.device:
+    """Join the other processes and choose this one's device.
+
+    Works under `deepspeed`, under torchrun, and as plain `python`, which is then the only process.
+    """
+    if "RANK" not in os.environ:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    device = _device()
+    if device.type == "cpu":
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed warns that it found no GPU
+    import deepspeed
+
+    logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    if device.type == "cpu":
+        # DeepSpeed would compile a shared-memory all-reduce: half a minute, a C++ compiler, and a lock that a
+        # killed run leaves behind to hang the next one. gloo does the same work.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+        local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_world_size))
+    deepspeed.init_distributed(dist_backend="nccl" if device.type == "cuda" else "gloo", verbose=False)
+    return device
+
+
+def initialize(objective: nn.Module, config: Config, *, world_size: int, total_steps: int) -> Any:
+    """The DeepSpeed engine around the objective."""
+    import deepspeed
+
+    engine, *_ = deepspeed.initialize(
+        model=objective,
+        model_parameters=parameter_groups(objective, config.training.weight_decay),
+        config=deepspeed_dictionary(config, world_size=world_size, total_steps=total_steps),
+    )
+    return engine
+
+
+def deepspeed_dictionary(config: Config, *, world_size: int, total_steps: int) -> dict[str, Any]:
+    """All that DeepSpeed is told; nothing is left to its defaults that changes a result."""
+    training = config.training
+    offload = config.deepspeed.offload_optimizer
+    return {
+        "train_batch_size": training.batch_size,
+        "train_micro_batch_size_per_gpu": training.batch_size // world_size,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": training.max_gradient_norm,
+        "bf16": {"enabled": config.model.dtype is Dtype.bfloat16},
+        "zero_optimization": {
+            "stage": config.deepspeed.zero_stage,
+            **({"offload_optimizer": {"device": "cpu"}} if offload else {}),
+        },
+        # with the optimizer on the GPU torch's own AdamW needs no compiler; off it, DeepSpeed's is far faster
+        "zero_force_ds_cpu_optimizer": offload,
+        "optimizer": {
+            "type": "AdamW",
+            "params": {
+                "lr": training.learning_rate,
+                "betas": list(training.adam_betas),
+                "eps": training.adam_epsilon,
+                "weight_decay": training.weight_decay,
+                "torch_adam": not offload,
+            },
+        },
+        "scheduler": _scheduler(config, total_steps),
+        "steps_per_print": total_steps + 1,  # kalm reports progress itself
+    }
+
+
+def parameter_groups(objective: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay; norms, biases and the temperature do not, since 0 has no meaning for them."""
+    trained = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _scheduler(config: Config, total_steps: int) -> dict[str, Any]:
+    training = config.training
+    # DeepSpeed's warm-up divides by the logarithm of its steps, hence at least 2
+    warmup_steps = max(2, round(training.warmup_ratio * total_steps))
+    if training.schedule is Schedule.cosine:
+        return {
+            "type": "WarmupCosineLR",
+            "params": {
+                "total_num_steps": max(total_steps, warmup_steps + 1),
+                "warmup_num_steps": warmup_steps,
+                "warmup_min_ratio": 0.01,
+                "cos_min_ratio": 0.0,
+                "warmup_type": "linear",
+            },
+        }
+    params: dict[str, Any] = {
+        "warmup_min_lr": 0.01 * training.learning_rate,
+        "warmup_max_lr": training.learning_rate,
+        "warmup_num_steps": warmup_steps,
+        "warmup_type": "linear",
+    }
+    if training.schedule is Schedule.constant:
+        return {"type": "WarmupLR", "params": params}
+    return {"type": "WarmupDecayLR", "params": {**params, "total_num_steps": max(total_steps, warmup_steps + 1)}}
+
+
+def _device() -> torch.device:
+    if torch.cuda.is_available():
+        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+        torch.cuda.set_device(local_rank)
+        return torch.device("cuda", local_rank)
+    return torch.device("cpu")

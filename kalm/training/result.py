@@ -1,0 +1,56 @@
+"""The result of a run: a model folder that transformers or peft loads as it is."""
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerFast
+
+from kalm.config import Config
+from kalm.distributed import barrier, rank
+from kalm.model.loading import ADAPTER_CONFIG, KALM_FILE, require_adapter
+from kalm.objective.joint import JointObjective
+from kalm.provenance import write_json
+
+
+def save_model(
+    objective: JointObjective,
+    tokenizer: PreTrainedTokenizerFast,
+    config: Config,
+    description: dict[str, Any],
+) -> None:
+    """Replace `model/` of the run: weights as safetensors, tokenizer, kalm.json.
+
+    Under ZeRO-3 every rank must call it, since weights are gathered from all of them.
+
+    Raises:
+        ValueError: the saved adapter is empty.
+    """
+    import deepspeed
+
+    folder = config.run.folder / "model"
+    unfinished = folder.with_name(".unfinished-model")
+    with deepspeed.zero.GatheredParameters(list(objective.parameters())):
+        if rank() == 0:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            objective.encoder.lm.save_pretrained(unfinished)
+            tokenizer.save_pretrained(unfinished)
+            write_json(unfinished / KALM_FILE, {
+                "template": asdict(config.template),
+                "sites": {"entity": "last token of the head segment", "query": "last token of the relation segment"},
+                "temperature": float(objective.log_temperature.detach().float().exp()),
+                "base": _absolute_if_folder(config.model.path),
+                **description,
+            })  # fmt: skip
+            if (unfinished / ADAPTER_CONFIG).is_file():
+                require_adapter(unfinished)
+            shutil.rmtree(folder, ignore_errors=True)
+            unfinished.rename(folder)
+    barrier()
+
+
+def _absolute_if_folder(path: str | None) -> str | None:
+    if path is None or not Path(path).expanduser().is_dir():
+        return path
+    return str(Path(path).expanduser().resolve())

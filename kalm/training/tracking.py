@@ -1,0 +1,98 @@
+"""Metrics of a run: metrics.jsonl always, wandb when asked for."""
+
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from kalm.config import Config, Tracking
+
+
+class Tracker:
+    """Appends one object per log step to metrics.jsonl and passes it on to wandb.
+
+    Args:
+        config: of the run.
+        first_step: lines of later steps, left by an interrupted run, are dropped.
+    """
+
+    def __init__(self, config: Config, first_step: int) -> None:
+        path = config.run.folder / "metrics.jsonl"
+        _drop_lines_after(path, first_step)
+        self._file = path.open("a", encoding="utf-8")
+        self._wandb = _start_wandb(config)
+
+    def log(self, metrics: dict[str, Any]) -> None:
+        self._file.write(json.dumps(metrics) + "\n")
+        self._file.flush()
+        if self._wandb is not None:
+            _try_wandb(lambda: self._wandb.log(metrics, step=metrics["step"]))
+
+    def close(self) -> None:
+        self._file.close()
+        if self._wandb is not None:
+            _try_wandb(self._wandb.finish)
+
+
+def _drop_lines_after(path: Path, last_step: int) -> None:
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        try:
+            if json.loads(line)["step"] <= last_step:
+                kept.append(line)
+        except ValueError:
+            break  # the line that a kill cut short
+    path.write_text("".join(kept), encoding="utf-8")
+
+
+def _start_wandb(config: Config) -> Any:
+    """A wandb run, or None. It never asks, never waits longer than 5 seconds, and never stops the run."""
+    mode = config.tracking.wandb
+    if mode is Tracking.disabled:
+        return None
+    if mode is Tracking.online and (obstacle := _obstacle_to_wandb()):
+        print(f"tracking.wandb=online: {obstacle}; recording offline instead (upload later with `wandb sync`)")
+        mode = Tracking.offline
+
+    def start() -> Any:
+        import wandb
+
+        return wandb.init(
+            project=config.tracking.project,
+            name=config.run.name,
+            dir=str(config.run.folder),
+            mode=mode.value,
+            settings=wandb.Settings(init_timeout=3, silent=True, console="off"),
+        )
+
+    return _try_wandb(start)
+
+
+def _obstacle_to_wandb() -> str | None:
+    import netrc
+
+    address = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))
+    host = address.hostname or "api.wandb.ai"
+    try:
+        has_key = "WANDB_API_KEY" in os.environ or netrc.netrc().authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        has_key = False
+    if not has_key:
+        return "no API key (set WANDB_API_KEY or run `wandb login`)"
+    try:
+        socket.create_connection((host, address.port or 443), timeout=1.5).close()
+    except OSError as error:
+        return f"{host} cannot be reached ({error})"
+    return None
+
+
+def _try_wandb(action: Any) -> Any:
+    try:
+        return action()
+    except Exception as error:  # a tracker must never stop a run, whatever it raises
+        print(f"wandb: {' '.join(str(error).split())[:200]} (the run goes on; metrics.jsonl has everything)")
+        return None

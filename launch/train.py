@@ -1,0 +1,24 @@
+"""Train: `deepspeed launch/train.py [KEY=VALUE ...]`; keys and their meaning stand in kalm/config.py."""
+
+import os
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from kalm.command_line import run
+from kalm.config import Config, load_config, validate
+
+
+@hydra.main(version_base=None, config_path="../conf", config_name="train")
+def main(composed: DictConfig) -> None:
+    config = load_config(composed, HydraConfig.get().overrides.task)
+    validate(config, world_size=int(os.environ.get("WORLD_SIZE", "1")))
+
+    from kalm.training.run import train  # heavy: loads torch and DeepSpeed, after the config is known to be right
+
+    train(config)
+
+
+if __name__ == "__main__":
+    run(main, Config)
