@@ -361,12 +361,13 @@ def read_config(path: Path) -> Config:
 
 def complete_groups(arguments: Sequence[str]) -> list[str]:
     """`model.path=X` alone means the group `model=pretrained`, and `data.path=X` alone `data=folder`."""
-    keys = {argument.partition("=")[0].lstrip("+") for argument in arguments}
+    keys = [argument.partition("=")[0].lstrip("+") for argument in arguments]
     completed = list(arguments)
     for key, group, choice in (("model.path", "model", "pretrained"), ("data.path", "data", "folder")):
         # a run's own config (--config-name) is whole and has no groups to choose from
         if key in keys and group not in keys and "--config-name" not in keys:
-            completed.append(f"{group}={choice}")
+            # beside the argument that implies it: argparse wants all overrides in one row
+            completed.insert(completed.index(arguments[keys.index(key)]), f"{group}={choice}")
     return completed
 
 
@@ -380,12 +381,11 @@ def explain(error: Exception, schema: type) -> str:
         return text
     line = f"{key}: {text}"
     known = _all_keys(schema)
-    if key not in known:
-        if near := get_close_matches(key, known, n=3, cutoff=0.5):
-            line += f"; did you mean {' or '.join(near)}?"
-        else:
-            line += f"; known sections: {', '.join(field.name for field in fields(schema))}"
-    return line
+    if key in known:
+        return line.replace("is not in struct", "has no place here: its section is null under the chosen group")
+    if near := get_close_matches(key, known, n=3, cutoff=0.5):
+        return f"{line}; did you mean {' or '.join(near)}?"
+    return f"{line}; known sections: {', '.join(field.name for field in fields(schema))}"
 
 
 def _run_name(config: Config, overrides: Sequence[str]) -> str:

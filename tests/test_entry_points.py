@@ -1,0 +1,264 @@
+"""The commands that users type, as subprocesses on a toy graph."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from conftest import ROOT, write_toy_graph
+
+TINY = [
+    "model.scratch.hidden_size=16", "model.scratch.intermediate_size=24", "model.scratch.num_layers=2",
+    "model.scratch.num_heads=2", "model.scratch.vocab_size=300", "training.batch_size=8", "training.log_every_steps=1",
+    "training.max_steps=10",
+]  # fmt: skip
+
+
+class Workplace:
+    """A folder with a toy graph, and the commands run in it."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.folder = folder
+        self.environment = environment
+        write_toy_graph(folder / "toy")
+        self.common = [f"data.path={folder / 'toy'}", f"data.cache={folder / 'cache'}", f"run.root={folder / 'runs'}"]
+
+    def command(self, *arguments: str, launcher: tuple[str, ...] = (sys.executable,)) -> list[str]:
+        return [*launcher, str(ROOT / "launch" / "train.py"), *self.common, *TINY, *arguments]
+
+    def train(self, *arguments: str, launcher: tuple[str, ...] = (sys.executable,)) -> subprocess.CompletedProcess:
+        return self.call(self.command(*arguments, launcher=launcher))
+
+    def kgc(self, *arguments: str) -> subprocess.CompletedProcess:
+        return self.call([sys.executable, str(ROOT / "eval" / "kgc.py"), *arguments])
+
+    def call(self, command: list[str]) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=180, check=False
+        )
+
+    def run(self, name: str) -> Path:
+        return self.folder / "runs" / name
+
+    def losses(self, name: str) -> list[tuple[float, float]]:
+        lines = [json.loads(line) for line in (self.run(name) / "metrics.jsonl").read_text().splitlines()]
+        return [(line["loss/contrastive"], line["loss/triple_completion"]) for line in lines if "lr" in line]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory, offline_environment):
+    return Workplace(tmp_path_factory.mktemp("work"), offline_environment)
+
+
+@pytest.fixture(scope="module")
+def trained(workplace):
+    """A finished run of ten steps, with dropout, under the DeepSpeed launcher."""
+    result = workplace.train("run.name=whole", launcher=("deepspeed",))
+    assert result.returncode == 0, result.stderr
+    return workplace
+
+
+def assert_user_error(result: subprocess.CompletedProcess, *fragments: str) -> None:
+    assert result.returncode == 2, result.stdout + result.stderr
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    for fragment in fragments:
+        assert fragment in line
+    assert "Traceback" not in result.stderr
+
+
+def test_a_run_leaves_the_promised_files(trained):
+    run = trained.run("whole")
+    for name in ("config.yaml", "environment.json", "metrics.jsonl", "model/model.safetensors",
+                 "model/tokenizer.json", "model/kalm.json", "checkpoints/step-00000010"):  # fmt: skip
+        assert (run / name).exists(), name
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 11))
+    assert {"epoch", "loss/contrastive", "loss/triple_completion", "temperature", "lr", "triples_per_second",
+            "tokens_per_second"} <= lines[0].keys()  # fmt: skip
+    assert lines[0]["temperature"] != lines[-1]["temperature"], "the temperature must be learned"
+    assert not [path for path in run.rglob("*") if "unfinished" in path.name]
+
+
+def test_the_model_folder_loads_in_transformers_as_it_is(trained):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = trained.run("whole") / "model"
+    lm, report = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    assert len(AutoTokenizer.from_pretrained(folder)) == lm.config.vocab_size
+
+
+def test_the_saved_config_starts_the_run_again(trained):
+    run = trained.run("whole")
+    command = [sys.executable, str(ROOT / "launch" / "train.py"), "--config-dir", str(run), "--config-name", "config",
+               "run.name=again"]  # fmt: skip
+    assert trained.call(command).returncode == 0
+    assert trained.losses("again") == trained.losses("whole")
+
+
+def test_evaluation_writes_files_from_which_ranks_and_metrics_can_be_recomputed(trained):
+    result = trained.kgc("run=runs/whole", "split=test", "save_embeddings=true")
+    assert result.returncode == 0, result.stderr
+    for row in ("relation frequency", "untrained LM", "trained LM"):
+        assert row in result.stdout
+    folder = trained.run("whole") / "eval"
+    report = json.loads((folder / "kgc-test.json").read_text())
+    assert report["protocol"]["filter"] == ["train", "valid", "test"]
+    ranks = [line.split("\t") for line in (folder / "kgc-test.ranks.tsv").read_text().splitlines()]
+    realistic = np.array([float(row[4]) for row in ranks])
+    assert report["metrics"]["both"]["mrr"] == pytest.approx((1 / realistic).mean(), abs=1e-12)
+    assert report["metrics"]["both"]["count"] == len(ranks) == 2 * 4
+    assert report["metrics"]["head"]["count"] == 4
+    assert sum(group["both"]["count"] for group in report["per_relation"].values()) == 8
+
+    entities, queries = np.load(folder / "entities.npy"), np.load(folder / "queries.npy")
+    labels = (folder / "entities.tsv").read_text().splitlines()
+    asked = [line.split("\t") for line in (folder / "queries.tsv").read_text().splitlines()]
+    known = {
+        tuple(line.split("\t"))
+        for split in ("train", "valid", "test")
+        for line in (trained.folder / "toy" / f"{split}.txt").read_text().splitlines()
+    }
+    for (head, relation, tail, direction, rank, low, high), query, row in zip(ranks, asked, queries, strict=True):
+        anchor, answer = (head, tail) if direction == "tail" else (tail, head)
+        assert query == [anchor, relation, direction]
+        scores = row @ entities.T
+        others = [
+            scores[i]
+            for i, label in enumerate(labels)
+            if label != answer
+            and ((head, relation, label) if direction == "tail" else (label, relation, tail)) not in known
+        ]
+        true = scores[labels.index(answer)]
+        # a product of one row may round the last bit differently, so near ties may fall either way
+        assert sum(other > true + 1e-6 for other in others) + 1 <= int(low)
+        assert sum(other >= true - 1e-6 for other in others) + 1 >= int(high)
+        assert float(rank) == (int(low) + int(high)) / 2
+
+    first = json.loads((folder / "kgc-test.predictions.jsonl").read_text().splitlines()[0])
+    assert first["anchor_name"] == "Ann"
+    assert len(first["predictions"]) == 10
+    assert {prediction["known"] for prediction in first["predictions"]} == {True, False}
+
+
+def test_two_processes_give_the_losses_and_weights_of_one(workplace):
+    exact = ("model.dropout=0.0", "training.max_steps=6")
+    one = workplace.train("run.name=one", *exact)
+    two = workplace.train("run.name=two", *exact, launcher=("deepspeed", "--num_gpus", "2", "--master_port", "29611"))
+    assert one.returncode == two.returncode == 0, two.stderr
+    assert "on 2 x cpu" in two.stdout
+    # float32 sums in another order, carried through six optimizer steps
+    np.testing.assert_allclose(workplace.losses("two"), workplace.losses("one"), rtol=1e-4)
+    weights_one, weights_two = (load_file(workplace.run(n) / "model" / "model.safetensors") for n in ("one", "two"))
+    for name, weight in weights_one.items():
+        np.testing.assert_allclose(weights_two[name], weight, atol=2e-4, err_msg=name)
+
+
+def test_five_steps_and_resume_equal_ten_bit_for_bit(trained):
+    assert trained.train("run.name=halves", "training.stop_after_steps=5").returncode == 0
+    assert trained.train("run.name=halves", "training.resume=true").returncode == 0
+    assert trained.losses("halves") == trained.losses("whole")
+    whole, halves = (load_file(trained.run(name) / "model" / "model.safetensors") for name in ("whole", "halves"))
+    for name, weight in whole.items():
+        assert np.array_equal(weight, halves[name]), name
+    temperatures = [json.loads((trained.run(n) / "model" / "kalm.json").read_text())["temperature"]
+                    for n in ("whole", "halves")]  # fmt: skip
+    assert temperatures[0] == temperatures[1]
+
+
+def test_sigterm_saves_and_leaves_and_a_second_writer_is_refused(workplace):
+    long = ("run.name=stopped", "training.max_steps=100000")
+    command = workplace.command(*long)
+    with subprocess.Popen(
+        command, cwd=workplace.folder, env=workplace.environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert any(line.startswith("step 3/") for line in process.stdout)
+        assert_user_error(workplace.train(*long, "training.resume=true"), "is being written by another run")
+        process.send_signal(signal.SIGTERM)
+        assert "stopped at step" in process.stdout.read()
+    assert process.returncode == 0
+    (checkpoint,) = (workplace.run("stopped") / "checkpoints").glob("step-*")
+    step = json.loads((checkpoint / "progress.json").read_text())["step"]
+    resumed = workplace.train(*long, "training.resume=true", f"training.stop_after_steps={step + 2}")
+    assert resumed.returncode == 0
+    assert len(workplace.losses("stopped")) == step + 2
+
+
+def test_a_run_is_not_overwritten_unless_asked(trained):
+    assert_user_error(trained.train("run.name=whole"), "already holds a run", "run.overwrite=true")
+
+
+BAD = {
+    "mistyped key": (["training.learning_rat=1"], ["training.learning_rat", "did you mean training.learning_rate"]),
+    "appended key": (["+objective.margin=1"], ["objective.margin", "did you mean objective.additive_margin"]),
+    "wrong type": (["training.epochs=many"], ["training.epochs", "'many'", "Float"]),
+    "nan": (["training.learning_rate=nan"], ["training.learning_rate", "a finite number > 0", "nan"]),
+    "negative rate": (["training.learning_rate=-1"], ["training.learning_rate", "-1.0"]),
+    "unknown choice": (["training.schedule=cosin"], ["training.schedule", "cosin", "constant, linear, cosine"]),
+    "unknown group": (["objective=kalmm"], ["objective/kalmm", "kalm"]),
+    "missing graph": (["data.path=nowhere"], ["data.path", "nowhere", "a folder that exists"]),
+    "key of another choice": (["model=pretrained"], ["model.scratch.hidden_size", "has no place here"]),
+    "nothing to resume": (["training.resume=true"], ["training.resume=true", "holds no checkpoint"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_config_is_one_line_and_leaves_nothing(workplace, case):
+    arguments, fragments = BAD[case]
+    start = time.perf_counter()
+    result = workplace.train("run.name=bad", *arguments)
+    assert time.perf_counter() - start < 60, "it must not have trained"
+    assert_user_error(result, *fragments)
+    assert not (workplace.run("bad") / "config.yaml").exists()
+
+
+def test_an_unknown_model_folder_is_one_line(workplace):
+    command = [sys.executable, str(ROOT / "launch" / "train.py"), *workplace.common, "model.path=./nowhere"]
+    assert_user_error(workplace.call(command), "model.path", "./nowhere", "a folder with config.json")
+
+
+def test_debug_shows_the_traceback(workplace):
+    result = workplace.train("run.name=bad", "training.learning_rate=nan", "debug=true")
+    assert result.returncode != 0
+    assert "Traceback" in result.stderr
+
+
+def test_an_evaluation_of_no_run_is_one_line(workplace):
+    assert_user_error(workplace.kgc("run=nowhere"), "nowhere is not a run")
+    assert_user_error(workplace.kgc("run=runs/one", "splt=test"), "splt", "did you mean split")
+    assert_user_error(workplace.kgc(), "run")
+
+
+def test_a_bad_line_is_named_with_its_file_and_number(workplace):
+    folder = write_toy_graph(workplace.folder / "broken")
+    (folder / "valid.txt").write_text("ann\tlikes\tcat\nbob\tlikes\n")
+    result = workplace.train(f"data.path={folder}", "run.name=broken")
+    assert_user_error(result, f"{folder}/valid.txt:2", "2 tab-separated columns, expected 3")
+
+
+def test_help_names_the_groups_and_keys(workplace):
+    result = workplace.train("--help")
+    assert result.returncode == 0, result.stderr
+    for word in ("data: fb15k237, folder, umls, wn18rr", "learning_rate", "deepspeed launch/train.py"):
+        assert word in result.stdout
+
+
+def test_wandb_offline_records_and_online_without_a_key_goes_on(workplace):
+    environment = {key: value for key, value in workplace.environment.items() if not key.startswith("WANDB")}
+    environment["HOME"] = str(workplace.folder)  # no ~/.netrc
+    result = subprocess.run(
+        workplace.command("run.name=tracked", "tracking.wandb=online", "training.max_steps=2"), cwd=workplace.folder,
+        env=environment, capture_output=True, text=True, timeout=180, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "no API key" in result.stdout
+    assert list((workplace.run("tracked") / "wandb").glob("offline-run-*"))
+    assert os.listdir(workplace.run("tracked") / "model")
