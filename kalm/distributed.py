@@ -42,11 +42,14 @@ def gather_with_grad(rows: Tensor) -> Tensor:
     With a loss that is each rank's own queries against all targets, and gradients averaged over ranks, this is
     exactly the gradient of one process with the global batch.
     """
-    return rows if world_size() == 1 else _GatherWithGrad.apply(rows)
+    if world_size() == 1:
+        return rows
+    gathered: Tensor = _GatherWithGrad.apply(rows)  # type: ignore[no-untyped-call]
+    return gathered
 
 
 class _GatherWithGrad(torch.autograd.Function):
-    # torch.distributed.nn.functional.all_gather needs all_to_all in its backward, which gloo lacks for CPU lists
+    # torch.distributed.nn.functional.all_gather goes through all_to_all in its backward, which not every backend has
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, rows: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ def test_taking_ragged_rows_equals_a_loop(rows, data):
     assert values.tolist() == [value for i in wanted for value in rows[i]]
 
 
-@given(rows_of_ids.filter(lambda rows: all(rows)))
+@given(rows_of_ids.filter(all))
 def test_padding_keeps_each_row_at_the_left(rows):
     array = RaggedArray.from_rows(rows)
     padded = pad_rows(*array.take(np.arange(len(rows))))

@@ -3,13 +3,13 @@
 import pytest
 import torch
 from transformers import (
+    AutoModelForCausalLM,
     GemmaConfig,
     GPT2Config,
     GPTNeoXConfig,
     LlamaConfig,
     MistralConfig,
     Qwen3Config,
-    AutoModelForCausalLM,
 )
 
 from kalm.config import LoraConfig

@@ -123,7 +123,11 @@ def test_ranks_and_metrics_equal_pykeens(seed, num_values):
     assert ranks.optimistic.tolist() == theirs["optimistic"].tolist()
     assert ranks.pessimistic.tolist() == theirs["pessimistic"].tolist()
     own = rank_metrics(ranks.realistic.numpy())
-    metrics = {"mr": ArithmeticMeanRank(), "mrr": InverseHarmonicMeanRank(), **{f"hits@{k}": HitsAtK(k) for k in HITS_AT}}
+    metrics = {
+        "mr": ArithmeticMeanRank(),
+        "mrr": InverseHarmonicMeanRank(),
+        **{f"hits@{k}": HitsAtK(k) for k in HITS_AT},
+    }
     for name, metric in metrics.items():
         # the evaluator averages in float32, so its metrics are taken of its ranks in float64
         assert own[name] == pytest.approx(metric(theirs["realistic"].astype(np.float64)), abs=1e-9)

@@ -26,5 +26,7 @@ def test_each_pass_holds_every_triple_once(num_triples, batch_size):
 
 
 def test_passes_and_seeds_have_orders_of_their_own():
-    orders = [TripleSampler(50, 50, seed, rank=0, world_size=1).rows(step).tolist() for seed in (0, 1) for step in (0, 1)]
+    orders = [
+        TripleSampler(50, 50, seed, rank=0, world_size=1).rows(step).tolist() for seed in (0, 1) for step in (0, 1)
+    ]
     assert len({tuple(order) for order in orders}) == 4

@@ -1,7 +1,7 @@
 """What an evaluation leaves behind: files in the run's folder, and a table for people."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,9 @@ def write_embeddings(folder: Path, queries: Triples, embeddings: Embeddings, gra
         np.save(unfinished, matrix.numpy())
         unfinished.replace(folder / f"{name}.npy")
     _write(folder / "entities.tsv", "".join(f"{label}\n" for label in graph.entity_labels))
-    _write(folder / "queries.tsv", "".join("\t".join(describe_query(query, graph)) + "\n" for query in queries.tolist()))
+    _write(
+        folder / "queries.tsv", "".join("\t".join(describe_query(query, graph)) + "\n" for query in queries.tolist())
+    )
 
 
 def describe_query(query: list[int], graph: KnowledgeGraph) -> tuple[str, str, str]:
@@ -92,8 +94,24 @@ def print_table(title: str, rows: Mapping[str, Mapping[str, float]], caption: st
     for name, metrics in rows.items():
         hits = [f"{metrics[f'hits@{k}']:.3f}" for k in HITS_AT]
         table.add_row(name, f"{metrics['mr']:.2f}", f"{metrics['mrr']:.3f}", *hits, f"{metrics['count']:,}")
-    # wide enough for the table in a log file, where rich would guess 80 columns
-    Console(width=None if Console().is_terminal else 110).print(table)
+    _console().print(table)
+
+
+def print_measurements(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows of `eval/speed.py` side by side."""
+    table = Table(title="ratio > 1: kalm is better", title_justify="left")
+    for name in ("name", "value", "unit", "baseline", "ratio", "low", "high", "repeats"):
+        table.add_column(name, justify="left" if name in {"name", "unit"} else "right")
+    for row in rows:
+        numbers = (f"{row[key]:,.4g}" if row[key] is not None else "" for key in ("baseline", "ratio", "low", "high"))
+        table.add_row(row["name"], f"{row['value']:,.4g}", row["unit"], *numbers, str(row["repeats"]))
+    _console().print(table)
+
+
+def _console() -> Console:
+    # wide enough for a table in a log file, where rich would guess 80 columns
+    console = Console()
+    return console if console.is_terminal else Console(width=120)
 
 
 def _write(path: Path, text: str) -> None:

@@ -42,8 +42,8 @@ def read_rows(path: Path, num_columns: range) -> Iterator[tuple[int, list[str]]]
     content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     content = content.removeprefix(b"\xef\xbb\xbf")
     # bytes are split before decoding, since str.splitlines would also split at U+2028 and form feeds
-    for number, line in enumerate(content.split(b"\n"), start=1):
-        line = line.removesuffix(b"\r")
+    for number, raw_line in enumerate(content.split(b"\n"), start=1):
+        line = raw_line.removesuffix(b"\r")
         if not line.strip():
             continue
         try:

@@ -74,9 +74,7 @@ def add_inverses(triples: Triples, num_relations: int) -> Triples:
     return directed
 
 
-def triple_keys(
-    directed: Triples, num_relations: int, num_entities: int
-) -> NDArray[np.int64]:
+def triple_keys(directed: Triples, num_relations: int, num_entities: int) -> NDArray[np.int64]:
     """(head * 2R + relation) * N + tail: all known tails of a query are one run of the sorted keys."""
     assert num_entities**2 * 2 * num_relations < 2**63, "keys would overflow int64"
     queries = directed[:, HEAD] * (2 * num_relations) + directed[:, RELATION]

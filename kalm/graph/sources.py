@@ -31,9 +31,7 @@ def load_graph(source: str, folder: Path | None) -> KnowledgeGraph:
     relation_labels = sorted({row[1] for rows in labelled.values() for row in rows})
     entity_ids = {label: i for i, label in enumerate(entity_labels)}
     relation_ids = {label: i for i, label in enumerate(relation_labels)}
-    triples = {
-        split: _to_ids(rows, entity_ids, relation_ids) for split, rows in labelled.items()
-    }
+    triples = {split: _to_ids(rows, entity_ids, relation_ids) for split, rows in labelled.items()}
     texts = SOURCES[source](folder)
     relation_texts = _relation_texts(folder)
     named = [texts.get(label, ("", "")) for label in entity_labels]
@@ -91,8 +89,6 @@ def _relation_texts(folder: Path) -> dict[str, str]:
     if path is None:
         return {}
     return {label: text.strip() for _, (label, text) in read_rows(path, range(2, 3))}
-
-
 
 
 def _folder_texts(folder: Path) -> EntityTexts:

@@ -1,5 +1,6 @@
 """The LM with two uses: states at sites are embeddings, logits at labels write the tail."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -36,7 +37,12 @@ class DualViewLM(nn.Module):
     def causal_lm(self) -> PreTrainedModel:
         """The transformers model, without peft's wrapper; adapters are layers inside it."""
         unwrap = getattr(self.lm, "get_base_model", None)
-        return unwrap() if unwrap is not None else self.lm
+        lm: PreTrainedModel = self.lm if unwrap is None else unwrap()
+        return lm
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Weights (or the adapter's) and config, loadable by transformers (or peft) as they are."""
+        self.lm.save_pretrained(folder)  # type: ignore[operator]
 
     def forward(self, input_ids: Tensor, entity_sites: Tensor, query_sites: Tensor, label_positions: Tensor) -> Views:
         """One pass, all views.
@@ -57,8 +63,8 @@ class DualViewLM(nn.Module):
     def states(self, input_ids: Tensor) -> Tensor:
         """Last hidden states after the final norm, (B, T, D)."""
         embedded = self.dropout(self.causal_lm.get_input_embeddings()(input_ids))
-        output = self.causal_lm.base_model(inputs_embeds=embedded, use_cache=False)
-        return output.last_hidden_state  # type: ignore[no-any-return]
+        states: Tensor = self.causal_lm.base_model(inputs_embeds=embedded, use_cache=False).last_hidden_state
+        return states
 
     def embed_last(self, input_ids: Tensor, sites: Tensor) -> Tensor:
         """Embeddings at one site per row, (B, D), float32. Shapes as in `forward`."""
@@ -67,7 +73,7 @@ class DualViewLM(nn.Module):
 
     def logits(self, states: Tensor) -> Tensor:
         """Next-token logits, (L, D) -> (L, V), float32."""
-        logits = self.causal_lm.get_output_embeddings()(states).float()
+        logits: Tensor = self.causal_lm.get_output_embeddings()(states).float()
         cap = getattr(self.causal_lm.config, "final_logit_softcapping", None)  # Gemma 2
         return logits if cap is None else cap * torch.tanh(logits / cap)
 

@@ -62,9 +62,10 @@ def add_lora(lm: nn.Module, lora: LoraConfig) -> nn.Module:
         task_type="CAUSAL_LM",
     )  # fmt: skip
     try:
-        return peft.get_peft_model(lm, lora_config)
+        adapted: nn.Module = peft.get_peft_model(lm, lora_config)
     except ValueError as error:
         raise ValueError(f"model.lora.target={lora.target!r}: {_one_line(error)}") from error
+    return adapted
 
 
 def load_trained(folder: Path, dtype: Dtype) -> tuple[DualViewLM, PreTrainedTokenizerFast, dict[str, Any]]:
@@ -120,9 +121,12 @@ def _pretrained_lm(path: str, dtype: Dtype) -> nn.Module:
     place, options = _place(path)
     try:
         # safetensors only: a pickled checkpoint can run code when it is read
-        return AutoModelForCausalLM.from_pretrained(place, dtype=_torch_dtype(dtype), use_safetensors=True, **options)
+        lm: nn.Module = AutoModelForCausalLM.from_pretrained(
+            place, dtype=_torch_dtype(dtype), use_safetensors=True, **options
+        )
     except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(f"model.path={path}: cannot load a causal LM: {_one_line(error)}") from error
+    return lm
 
 
 def load_saved_tokenizer(path: str) -> PreTrainedTokenizerFast:

@@ -49,7 +49,11 @@ def build_llama(scratch: ScratchConfig, tokenizer: PreTrainedTokenizerFast) -> L
 
 
 def _texts(graph: KnowledgeGraph, template: TemplateConfig) -> Iterable[str]:
-    for segments in (head_segments(graph, template), relation_segments(graph, template), tail_segments(graph, template)):
+    for segments in (
+        head_segments(graph, template),
+        relation_segments(graph, template),
+        tail_segments(graph, template),
+    ):
         yield from segments.names
         yield from (text for text in segments.descriptions if text)
         yield segments.end

@@ -68,10 +68,7 @@ class JointObjective(nn.Module):
             num_tokens=num_tokens,
             chunk_tokens=self.config.logit_chunk_tokens,
         )
-        total = (
-            self.config.contrastive_weight * contrastive
-            + self.config.triple_completion_weight * triple_completion
-        )
+        total = self.config.contrastive_weight * contrastive + self.config.triple_completion_weight * triple_completion
         return Losses(total, contrastive, triple_completion)
 
     def _contrastive(self, query_embeddings: Tensor, entity_embeddings: Tensor, batch: Batch) -> Tensor:

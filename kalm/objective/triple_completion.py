@@ -41,6 +41,8 @@ def triple_completion_loss(
         return chunk_loss(label_states, labels) / num_tokens
     parts = [
         checkpoint(chunk_loss, states, chunk_labels, use_reentrant=False)
-        for states, chunk_labels in zip(label_states.split(chunk_tokens), labels.split(chunk_tokens), strict=True)
+        for states, chunk_labels in zip(
+            torch.split(label_states, chunk_tokens), torch.split(labels, chunk_tokens), strict=True
+        )
     ]
     return torch.stack(parts).sum() / num_tokens

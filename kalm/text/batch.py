@@ -29,12 +29,9 @@ class Batch:
     num_tokens: int  # without padding
 
     def to(self, device: torch.device) -> "Batch":
-        moved = {
-            field.name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-            for field in fields(self)
-            for value in [getattr(self, field.name)]
-        }
-        return Batch(**moved)
+        tensors = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "num_tokens"}
+        moved = {name: tensor.to(device, non_blocking=True) for name, tensor in tensors.items()}
+        return Batch(num_tokens=self.num_tokens, **moved)
 
 
 def collate(directed: Triples, table: TokenTable) -> Batch:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass
@@ -70,7 +69,7 @@ def cached_token_table(
         for name in ("heads", "relations", "tails"):
             getattr(table, name).save(unfinished, name)
         try:
-            os.rename(unfinished, folder)
+            unfinished.rename(folder)
         except OSError:
             # another process was first; a rename onto a folder that is not empty fails
             shutil.rmtree(unfinished)

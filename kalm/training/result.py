@@ -34,7 +34,7 @@ def save_model(
     with deepspeed.zero.GatheredParameters(list(objective.parameters())):
         if rank() == 0:
             shutil.rmtree(unfinished, ignore_errors=True)
-            objective.encoder.lm.save_pretrained(unfinished)
+            objective.encoder.save_pretrained(unfinished)
             tokenizer.save_pretrained(unfinished)
             write_json(unfinished / KALM_FILE, {
                 "template": asdict(config.template),

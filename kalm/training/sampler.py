@@ -25,9 +25,7 @@ class TripleSampler:
         self.batch_size = batch_size
         self.first = rank * (batch_size // world_size)
         self.local_size = batch_size // world_size
-        self._order = lru_cache(maxsize=2)(
-            lambda epoch: np.random.default_rng([seed, epoch]).permutation(num_triples)
-        )
+        self._order = lru_cache(maxsize=2)(lambda epoch: np.random.default_rng([seed, epoch]).permutation(num_triples))
 
     def rows(self, step: int) -> NDArray[np.int64]:
         """This process's triples at a step, (B / world_size,)."""
