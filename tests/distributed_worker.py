@@ -27,7 +27,7 @@ def main(folder: Path, worker: int, num_workers: int) -> None:
     )
     objective, table, directed = torch.load(folder / "task.pt", weights_only=False)
     local = len(directed) // num_workers
-    losses = objective(collate(directed[worker * local : (worker + 1) * local], table))
+    losses = objective(collate(directed[worker * local : (worker + 1) * local], table, num_groups=2))
     results = {}
     for term in losses._fields:
         value = getattr(losses, term)

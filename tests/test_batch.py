@@ -1,6 +1,7 @@
 """Sequences, sites and labels against a loop over segments."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,26 +38,40 @@ def test_ragged_array_survives_the_disk(tmp_path):
     assert opened.lengths.tolist() == [2, 0, 1]
 
 
-def test_a_sequence_is_head_relation_tail_with_sites_at_the_segment_ends(toy_graph, table):
+def row_starts(batch) -> list[int]:
+    """Where each row begins in the groups' tokens laid end to end."""
+    widths = [group.shape[1] for group in batch.input_ids for _ in group]
+    return [sum(widths[:row]) for row in range(len(widths))]
+
+
+@pytest.mark.parametrize("num_groups", [1, 3, 100])
+def test_a_sequence_is_head_relation_tail_with_sites_at_the_segment_ends(toy_graph, table, num_groups):
     directed = toy_graph.directed("train")
-    batch = collate(directed, table)
-    labels_at = {}
-    for position, label in zip(batch.label_positions.tolist(), batch.labels.tolist(), strict=True):
-        labels_at.setdefault(position // batch.input_ids.shape[1], []).append((position, label))
-    num_tokens = 0
-    for row, (head, relation, tail) in enumerate(directed.tolist()):
-        segments = [
+    batch = collate(directed, table, num_groups=num_groups)
+    rows = torch.stack([batch.head_ids, batch.relation_ids, batch.tail_ids], dim=1).tolist()
+    assert sorted(rows) == sorted(directed.tolist())
+    tokens = torch.cat([group.flatten() for group in batch.input_ids]).tolist()
+    label_positions, labels = [], []
+    for start, (head, relation, tail), entity_site, query_site in zip(
+        row_starts(batch), rows, batch.entity_sites.tolist(), batch.query_sites.tolist(), strict=True
+    ):
+        head_ids, relation_ids, tail_ids = (
             part.values[part.offsets[i] : part.offsets[i + 1]].tolist()
             for part, i in ((table.heads, head), (table.relations, relation), (table.tails, tail))
-        ]
-        sequence = sum(segments, [])
-        num_tokens += len(sequence)
-        ids = batch.input_ids[row].tolist()
-        assert ids[: len(sequence)] == sequence
-        assert batch.entity_sites[row] == len(segments[0]) - 1
-        assert batch.query_sites[row] == len(segments[0]) + len(segments[1]) - 1
+        )
+        sequence = head_ids + relation_ids + tail_ids
+        assert tokens[start : start + len(sequence)] == sequence
+        assert entity_site == start + len(head_ids) - 1
+        assert query_site == start + len(head_ids) + len(relation_ids) - 1
         # the first label is predicted at the query site, the last token is the end of text
-        start = row * batch.input_ids.shape[1] + int(batch.query_sites[row])
-        assert labels_at[row] == [(start + j, token) for j, token in enumerate(segments[2])]
-    assert batch.num_tokens == num_tokens
-    assert torch.equal(batch.tail_ids[0::2], batch.head_ids[1::2]), "a tail heads the inverse beside it"
+        label_positions += range(query_site, query_site + len(tail_ids))
+        labels += tail_ids
+    assert batch.label_positions.tolist() == label_positions
+    assert batch.labels.tolist() == labels
+
+
+def test_groups_waste_less_than_one_matrix(toy_graph, table):
+    directed = toy_graph.directed("train")
+    one, many = (collate(directed, table, num_groups=n) for n in (1, 4))
+    assert one.num_tokens == many.num_tokens
+    assert sum(group.numel() for group in many.input_ids) < one.input_ids[0].numel()

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from test_batch import row_starts
 from transformers import (
     AutoModelForCausalLM,
     GemmaConfig,
@@ -36,24 +37,27 @@ def family_encoder(request):
 
 def test_sites_equal_the_prefixes_encoded_alone(family_encoder, toy_graph, table):
     directed = toy_graph.directed("train")
-    batch = collate(directed, table)
+    batch = collate(directed, table, num_groups=3)
     with torch.no_grad():
         views = family_encoder(batch.input_ids, batch.entity_sites, batch.query_sites, batch.label_positions)
+        tokens = torch.cat([group.flatten() for group in batch.input_ids])
+        starts = row_starts(batch)
         for row in range(len(directed)):
             for sites, embeddings in (
                 (batch.entity_sites, views.entity_embeddings),
                 (batch.query_sites, views.query_embeddings),
             ):
-                prefix = batch.input_ids[row : row + 1, : int(sites[row]) + 1]
+                prefix = tokens[None, starts[row] : int(sites[row]) + 1]
                 alone = family_encoder.causal_lm.base_model(input_ids=prefix).last_hidden_state[0, -1]
                 torch.testing.assert_close(embeddings[row], alone, rtol=0, atol=1e-5)
 
 
 def test_logits_at_labels_equal_the_lms_own(family_encoder, toy_graph, table):
-    batch = collate(toy_graph.directed("train"), table)
+    batch = collate(toy_graph.directed("train"), table, num_groups=3)
     with torch.no_grad():
         views = family_encoder(batch.input_ids, batch.entity_sites, batch.query_sites, batch.label_positions)
-        own = family_encoder.causal_lm(input_ids=batch.input_ids).logits.flatten(0, 1)[batch.label_positions]
+        whole = [family_encoder.causal_lm(input_ids=group).logits.flatten(0, 1) for group in batch.input_ids]
+        own = torch.cat(whole)[batch.label_positions]
         torch.testing.assert_close(family_encoder.logits(views.label_states), own, rtol=0, atol=1e-5)
 
 
@@ -74,7 +78,7 @@ def test_adapters_change_the_read_out_and_freeze_the_base(toy_graph, table):
     trained = {name for name, parameter in encoder.named_parameters() if parameter.requires_grad}
     assert trained
     assert all("lora_" in name for name in trained)
-    batch = collate(toy_graph.directed("train"), table)
+    batch = collate(toy_graph.directed("train"), table, num_groups=3)
     arguments = (batch.input_ids, batch.entity_sites, batch.query_sites, batch.label_positions)
     before = encoder(*arguments).query_embeddings.detach()
     with torch.no_grad():

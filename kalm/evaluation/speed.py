@@ -47,10 +47,11 @@ class SeparateForwards(nn.Module):
         self.all_logits = all_logits
 
     def forward(self, batch: Batch) -> Tensor:
-        query_length = int(batch.query_sites.max()) + 1
-        queries = self.encoder.embed_last(batch.input_ids[:, :query_length], batch.query_sites)
+        (input_ids,) = batch.input_ids
+        query_sites = batch.query_sites % input_ids.shape[1]
+        queries = self.encoder.embed_last(input_ids[:, : int(query_sites.max()) + 1], query_sites)
         values, lengths = self.table.heads.take(batch.tail_ids.cpu().numpy())
-        device = batch.input_ids.device
+        device = input_ids.device
         targets = self.encoder.embed_last(
             pad_rows(values, lengths).to(device), torch.from_numpy(lengths - 1).to(device)
         )
@@ -64,12 +65,13 @@ class SeparateForwards(nn.Module):
         return contrastive + LM_WEIGHT * self._completion(batch)
 
     def _completion(self, batch: Batch) -> Tensor:
+        (input_ids,) = batch.input_ids
         if self.all_logits:
-            labels = torch.full_like(batch.input_ids, -100)
+            labels = torch.full_like(input_ids, -100)
             labels.flatten()[batch.label_positions + 1] = batch.labels
-            loss: Tensor = self.encoder.causal_lm(input_ids=batch.input_ids, labels=labels, use_cache=False).loss
+            loss: Tensor = self.encoder.causal_lm(input_ids=input_ids, labels=labels, use_cache=False).loss
             return loss
-        states = self.encoder.states(batch.input_ids).flatten(0, 1)[batch.label_positions]
+        states = self.encoder.states(input_ids).flatten(0, 1)[batch.label_positions]
         return F.cross_entropy(self.encoder.logits(states), batch.labels)
 
 
@@ -159,7 +161,7 @@ class _System:
     def __init__(self, name: str, batch_size: int, device: torch.device) -> None:
         triples, table = _synthetic_task(batch_size)
         self.device = device
-        self.batch = collate(add_inverses(triples, NUM_RELATIONS), table).to(device)
+        self.batch = collate(add_inverses(triples, NUM_RELATIONS), table, num_groups=1).to(device)
         torch.manual_seed(0)
         encoder = DualViewLM(_llama_15m(), dropout=0.0)
         self.module = SYSTEMS[name](encoder, table, triples).to(device)

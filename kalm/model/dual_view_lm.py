@@ -44,20 +44,22 @@ class DualViewLM(nn.Module):
         """Weights (or the adapter's) and config, loadable by transformers (or peft) as they are."""
         self.lm.save_pretrained(folder)  # type: ignore[operator]
 
-    def forward(self, input_ids: Tensor, entity_sites: Tensor, query_sites: Tensor, label_positions: Tensor) -> Views:
-        """One pass, all views.
+    def forward(
+        self, input_ids: tuple[Tensor, ...], entity_sites: Tensor, query_sites: Tensor, label_positions: Tensor
+    ) -> Views:
+        """One pass over every sequence, all views.
 
         Args:
-            input_ids: (B, T), int64, padded on the right with any token.
-            entity_sites, query_sites: position in its row of each site, (B,), int64.
-            label_positions: row * T + position, for each position whose next token is a label, (L,), int64.
+            input_ids: groups of sequences, each (rows, tokens), int64, padded on the right with any token.
+            entity_sites, query_sites: (B,), int64, and
+            label_positions: (L,), int64: positions in the groups' tokens laid end to end.
         """
-        states = self.dropout(self.states(input_ids))  # (B, T, D)
-        rows = torch.arange(len(states), device=states.device)
+        states = torch.cat([self.states(group).flatten(0, 1) for group in input_ids])  # (tokens, D)
+        states = self.dropout(states)
         return Views(
-            entity_embeddings=states[rows, entity_sites].float(),
-            query_embeddings=states[rows, query_sites].float(),
-            label_states=states.flatten(0, 1)[label_positions],
+            entity_embeddings=states[entity_sites].float(),
+            query_embeddings=states[query_sites].float(),
+            label_states=states[label_positions],
         )
 
     def states(self, input_ids: Tensor) -> Tensor:
@@ -67,7 +69,7 @@ class DualViewLM(nn.Module):
         return states
 
     def embed_last(self, input_ids: Tensor, sites: Tensor) -> Tensor:
-        """Embeddings at one site per row, (B, D), float32. Shapes as in `forward`."""
+        """Embeddings at one position in each row: (B, T) and (B,), int64, give (B, D), float32."""
         states = self.states(input_ids)
         return states[torch.arange(len(states), device=states.device), sites].float()
 

@@ -35,11 +35,13 @@ class RaggedArray:
     def lengths(self) -> Ids:
         return np.diff(self.offsets)
 
+    def lengths_of(self, rows: Ids) -> Ids:
+        return np.asarray(self.offsets[rows + 1] - self.offsets[rows])
+
     def take(self, rows: Ids) -> tuple[Ids, Ids]:
         """The rows' values one after another, (sum of lengths,), and the rows' lengths, both int64."""
-        starts = self.offsets[rows]
-        lengths = self.offsets[rows + 1] - starts
-        return self.values[run_positions(starts, lengths)].astype(np.int64), lengths
+        lengths = self.lengths_of(rows)
+        return self.values[run_positions(self.offsets[rows], lengths)].astype(np.int64), lengths
 
     def save(self, folder: Path, name: str) -> None:
         np.save(folder / f"{name}.values.npy", self.values)

@@ -22,6 +22,10 @@ from kalm.training.result import save_model
 from kalm.training.sampler import TripleSampler
 from kalm.training.tracking import Tracker
 
+# groups that a batch is padded in; measured on WN18RR: 1 wastes a third of the tokens, 8 a twentieth, and each group
+# costs a forward of its own
+NUM_LENGTH_GROUPS = 8
+
 
 class Trainer:
     """Trains one objective on one graph.
@@ -116,7 +120,9 @@ class Trainer:
 
     def _batch(self, step: int) -> Batch:
         triples = self.graph.triples["train"][self.sampler.rows(step)]
-        return collate(add_inverses(triples, self.graph.num_relations), self.table).to(self.engine.device)
+        return collate(add_inverses(triples, self.graph.num_relations), self.table, num_groups=NUM_LENGTH_GROUPS).to(
+            self.engine.device
+        )
 
     def _log(self, meter: "_Meter", tracker: Tracker | None, display: ProgressDisplay | None) -> None:
         metrics = {
