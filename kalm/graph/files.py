@@ -1,6 +1,7 @@
 """Reading tab-separated text exactly: no quoting, any line end, each fault with its file and line."""
 
 import gzip
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,8 +40,7 @@ def read_rows(path: Path, num_columns: range) -> Iterator[tuple[int, list[str]]]
     Raises:
         ValueError: a line has too few or too many columns, or the file is not UTF-8 text.
     """
-    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    content = content.removeprefix(b"\xef\xbb\xbf")
+    content = _read(path).removeprefix(b"\xef\xbb\xbf")
     # bytes are split before decoding, since str.splitlines would also split at U+2028 and form feeds
     for number, raw_line in enumerate(content.split(b"\n"), start=1):
         line = raw_line.removesuffix(b"\r")
@@ -56,6 +56,15 @@ def read_rows(path: Path, num_columns: range) -> Iterator[tuple[int, list[str]]]
                 f"{path}:{number}: {len(columns)} tab-separated columns, expected {allowed}: {_shown(columns)}"
             )
         yield number, columns
+
+
+def _read(path: Path) -> bytes:
+    if path.suffix != ".gz":
+        return path.read_bytes()
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"{path}: not a whole gzip file ({error})") from None
 
 
 def _shown(columns: list[str]) -> str:

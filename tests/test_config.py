@@ -1,0 +1,210 @@
+"""Every file in conf/ loads, every key is read, and every wrong value is refused by name."""
+
+import re
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from conftest import ROOT
+from hydra import compose, initialize_config_dir
+
+from kalm.config import (
+    Config,
+    KgcConfig,
+    complete_groups,
+    load_config,
+    read_config,
+    save_config,
+    to_dataclass,
+    validate,
+)
+from kalm.training.engine import deepspeed_dictionary
+
+CONF = ROOT / "conf"
+CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(CONF.glob("*/*.yaml"))]
+NEEDED = {"data=folder": ["data.path=."], "model=pretrained": ["model.path=."]}
+
+
+def composed(*overrides: str, name: str = "train"):
+    with initialize_config_dir(str(CONF), version_base=None):
+        return compose(name, overrides=list(overrides))
+
+
+def loaded(*overrides: str) -> Config:
+    return load_config(composed(*overrides), overrides)
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_config_file_loads_and_survives_the_run_folder(choice, tmp_path):
+    config = loaded(choice, *NEEDED.get(choice, []))
+    save_config(config, tmp_path / "config.yaml")
+    assert read_config(tmp_path / "config.yaml") == config
+
+
+def test_the_evaluation_config_loads():
+    config = to_dataclass(composed("run=runs/x", name="kgc"), KgcConfig)
+    assert config.split == "test"
+
+
+def schema_fields(schema: type, prefix: str = ""):
+    for field in fields(schema):
+        sections = [part for part in (field.type, *get_args(field.type)) if is_dataclass(part)]
+        if not sections:
+            yield prefix + field.name, field.name
+        for section in sections:
+            yield from schema_fields(section, f"{prefix}{field.name}.")
+
+
+def test_every_field_is_read_outside_its_own_checks():
+    source = "\n".join(path.read_text() for path in (ROOT / "kalm").rglob("*.py") if path.name != "config.py")
+    source += re.sub(
+        r"(?s)def __post_init__.*?(?=\n    @property|\n@dataclass|\n\n\n)", "", (ROOT / "kalm/config.py").read_text()
+    )
+    unread = [key for schema in (Config, KgcConfig) for key, name in schema_fields(schema)
+              if not re.search(rf"\.{name}\b", source) and name != "debug"]  # fmt: skip
+    assert unread == [], "debug is read from the command line, before there is a config"
+
+
+def test_the_runs_name_comes_from_the_config_and_not_from_the_clock():
+    assert loaded().run.name == "umls-tiny-kalm"
+    named = loaded("training.epochs=3", "data=folder", "data.path=a/my graph", "tracking.wandb=offline")
+    assert named.run.name == "folder-tiny-kalm-path=my_graph-epochs=3"
+    assert loaded("run.name=x", "training.epochs=3").run.name == "x"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["model.path=x"], ["model=pretrained", "model.path=x"]),
+        (["a=1", "data.path=x", "--help"], ["a=1", "data=folder", "data.path=x", "--help"]),
+        (["model=tiny", "model.path=x"], ["model=tiny", "model.path=x"]),
+        (["--config-name", "config", "data.path=x"], ["--config-name", "config", "data.path=x"]),
+        (["data=umls"], ["data=umls"]),
+    ],
+)
+def test_a_path_alone_implies_its_group(arguments, expected):
+    assert complete_groups(arguments) == expected
+
+
+WRONG = [
+    "run.name=a/b",
+    "training.epochs=0",
+    "training.epochs=inf",
+    "training.max_steps=0",
+    "training.max_steps=1.5",
+    "training.batch_size=0",
+    "training.adam_betas=[0.9]",
+    "training.adam_betas=[0.9,1.0]",
+    "training.warmup_ratio=1",
+    "training.weight_decay=-1",
+    "training.max_gradient_norm=nan",
+    "training.seed=-1",
+    "training.log_every_steps=0",
+    "objective.temperature=0",
+    "objective.additive_margin=-0.1",
+    "objective.label_smoothing=1",
+    "objective.triple_completion_weight=-1",
+    "model.dropout=1",
+    "model.path=x",
+    "model.dtype=float8",
+    "template.head=name",
+    "template.tail='{name}{name}'",
+    "template.head='{'",
+    "template.max_description_tokens=-1",
+    "deepspeed.zero_stage=4",
+    "deepspeed.offload_optimizer=true",
+    "evaluation.batch_tokens=0",
+    "data.path=x",
+    "tracking.wandb=maybe",
+]
+
+
+@pytest.mark.parametrize("override", WRONG)
+def test_a_wrong_value_is_refused_with_its_key(override):
+    with pytest.raises(ValueError) as error:
+        loaded(override)
+    assert str(error.value).startswith(override.partition("=")[0])
+
+
+def test_sizes_that_do_not_fit_each_other_are_refused():
+    with pytest.raises(ValueError, match=r"model\.scratch\.hidden_size must be a multiple of 2 x num_heads = 10"):
+        loaded("model.scratch.num_heads=5")
+
+
+def test_a_layout_without_its_folder_is_refused():
+    with pytest.raises(ValueError, match=r"data\.path must be a folder with train\.txt"):
+        loaded("data=folder")
+
+
+def test_both_weights_zero_is_refused():
+    with pytest.raises(ValueError, match="contrastive_weight"):
+        loaded("objective.contrastive_weight=0", "objective.triple_completion_weight=0")
+
+
+def test_a_batch_that_processes_cannot_share_is_refused():
+    validate(loaded("training.batch_size=9"), world_size=3)
+    with pytest.raises(
+        ValueError, match=r"training\.batch_size must be a multiple of the number of processes, 2, got 9"
+    ):
+        validate(loaded("training.batch_size=9"), world_size=2)
+
+
+def test_hub_names_are_not_looked_up_as_folders(tmp_path):
+    validate(loaded("model=pretrained", "model.path=owner/model"), world_size=1)
+    with pytest.raises(ValueError, match=r"model\.path must be a folder with config\.json"):
+        validate(loaded("model=pretrained", f"model.path={tmp_path}"), world_size=1)
+
+
+def test_a_saved_config_with_an_unknown_key_is_refused(tmp_path):
+    path = tmp_path / "config.yaml"
+    save_config(loaded(), path)
+    path.write_text(path.read_text() + "sedd: 1\n")
+    with pytest.raises(ValueError, match="sedd"):
+        read_config(path)
+    path.write_text("a: [1\n")
+    with pytest.raises(ValueError, match="not YAML"):
+        read_config(path)
+
+
+def test_the_deepspeed_dictionary_follows_the_config():
+    config = loaded(
+        "training.batch_size=12",
+        "training.max_gradient_norm=0.5",
+        "deepspeed.zero_stage=2",
+        "training.warmup_ratio=0.25",
+    )
+    dictionary = deepspeed_dictionary(config, world_size=3, total_steps=100)
+    assert dictionary["train_batch_size"] == 12
+    assert dictionary["train_micro_batch_size_per_gpu"] == 4
+    assert dictionary["gradient_clipping"] == 0.5
+    assert dictionary["zero_optimization"]["stage"] == 2
+    assert dictionary["scheduler"]["params"]["warmup_num_steps"] == 25
+    assert not dictionary["bf16"]["enabled"]
+    bfloat16 = replace(config, model=loaded("model.dtype=bfloat16").model)
+    assert deepspeed_dictionary(bfloat16, world_size=3, total_steps=100)["bf16"]["enabled"]
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
+@pytest.mark.parametrize("total_steps", [1, 2, 50])
+def test_every_schedule_is_one_that_deepspeed_builds(schedule, total_steps):
+    import torch
+    from deepspeed.runtime import lr_schedules
+
+    config = loaded(f"training.schedule={schedule}")
+    scheduler = deepspeed_dictionary(config, world_size=1, total_steps=total_steps)["scheduler"]
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=config.training.learning_rate)
+    built = getattr(lr_schedules, scheduler["type"])(optimizer, **scheduler["params"])
+    rates = []
+    for _ in range(total_steps):
+        built.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert max(rates) <= config.training.learning_rate * (1 + 1e-6)
+    if total_steps == 50:
+        assert max(rates) > 0.9 * config.training.learning_rate
+        assert (rates[-1] < 0.1 * max(rates)) == (schedule != "constant")
+
+
+def test_paths_in_the_readme_exist():
+    for name in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / Path(name)).exists(), name
