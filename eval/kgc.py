@@ -1,13 +1,12 @@
 """Evaluate: `python eval/kgc.py run=runs/NAME [split=test] [KEY=VALUE ...]`; keys stand in kalm/config.py."""
 
-import hydra
 from omegaconf import DictConfig
 
 from kalm.command_line import run
-from kalm.config import KgcConfig, to_dataclass
+from kalm.composition import to_dataclass
+from kalm.config import KgcConfig
 
 
-@hydra.main(version_base=None, config_path="../conf", config_name="kgc")
 def main(composed: DictConfig) -> None:
     config = to_dataclass(composed, KgcConfig)
 
@@ -17,4 +16,4 @@ def main(composed: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run(main, KgcConfig)
+    run(main, config_name="kgc", schema=KgcConfig)

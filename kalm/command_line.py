@@ -1,47 +1,80 @@
-"""What all entry points share: hydra's command line, and faults as one line."""
+"""What the hydra entry points share: the command line, and faults as one line."""
 
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import hydra
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from kalm.config import complete_groups, explain
+from kalm.composition import complete_groups, explain
 
+CONF = Path(__file__).resolve().parent.parent / "conf"
 USER_ERROR = 2  # exit code for what a user can mend
+FLAGS_WITH_VALUE = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"}
+# a run's own config has no section for hydra, which would then make a folder of its own
+QUIET = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none"]
 
 
-def run(main: Callable[[], None], schema: type) -> None:
-    """Call a `hydra.main` function; a fault of the user ends it with one line and exit code 2.
+def run(task: Callable[[DictConfig], None], *, config_name: str, schema: type) -> None:
+    """Call `task` with the composed config; a fault of the user ends it with one line and exit code 2.
 
     Args:
-        main: takes its arguments from the command line.
-        schema: the dataclass its config becomes; right names are suggested from it.
+        task: the entry point's work.
+        config_name: file in `conf/` that heads the config.
+        schema: the dataclass that the config becomes; right names are suggested from it.
     """
     sys.argv[1:] = clean_arguments(sys.argv[1:])
     # transformers' own bars would write over kalm's, and into log files
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    if "debug=true" in (argument.lower() for argument in sys.argv):
-        main()
-        return
     # lets exceptions reach this function instead of ending the process inside hydra
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    debug = "debug=true" in (argument.lower() for argument in sys.argv)
+    faults: list[Exception] = []
+
+    def guarded(composed: DictConfig) -> None:
+        try:
+            task(composed)
+        except (ValueError, OSError) as error:
+            if debug or OmegaConf.select(composed, "debug") is True:
+                raise
+            faults.append(error)  # raised in here, hydra would add lines of its own
+
     try:
-        main()
+        hydra.main(version_base=None, config_path=str(CONF), config_name=config_name)(guarded)()
     except (HydraException, OmegaConfBaseException) as error:
+        if debug:
+            raise
         _fail(explain(error, schema))
-    except (ValueError, OSError) as error:
-        _fail(" ".join(str(error).split()))
     except KeyboardInterrupt:
         sys.exit(130)
+    if faults:
+        _fail(" ".join(str(faults[0]).split()))
 
 
 def clean_arguments(arguments: Sequence[str]) -> list[str]:
-    """What hydra is to see: without the launcher's --local_rank (LOCAL_RANK says the same), with implied groups."""
-    own = [argument for argument in arguments if not argument.startswith("--local_rank")]
-    return complete_groups(own)
+    """What hydra is to see: flags, then overrides, since argparse wants those in one row.
+
+    The launcher's --local_rank is left out (LOCAL_RANK says the same), and implied overrides are added.
+    """
+    flags, overrides = [], []
+    values = iter(arguments)
+    for argument in values:
+        if argument.startswith("--local_rank"):
+            continue
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        flags.append(argument)
+        if argument in FLAGS_WITH_VALUE:
+            flags += [value for value in [next(values, None)] if value is not None]
+    if any(flag.partition("=")[0] in {"--config-name", "-cn"} for flag in flags):
+        return [*flags, *QUIET, *overrides]
+    return [*flags, *complete_groups(overrides)]
 
 
 def _fail(line: str) -> None:

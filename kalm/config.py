@@ -2,17 +2,11 @@
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from difflib import get_close_matches
+from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
 from string import Formatter
-from typing import Any, TypeVar, get_args
-
-import yaml
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from typing import Any
 
 
 class Source(Enum):
@@ -55,7 +49,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         if self.name is not None:
-            _require(bool(re.fullmatch(r"[\w.=,+-]+", self.name)) and self.name not in (".", ".."), "run.name",
+            require(bool(re.fullmatch(r"[\w.=,+-]+", self.name)) and self.name not in (".", ".."), "run.name",
                      self.name, "letters, digits and any of . _ - = , +")  # fmt: skip
 
     @property
@@ -72,9 +66,9 @@ class DataConfig:
     cache: str  # folder for token tables
 
     def __post_init__(self) -> None:
-        _require(self.path is None or self.source is Source.folder, "data.path", self.path,
+        require(self.path is None or self.source is Source.folder, "data.path", self.path,
                  "set together with data=folder (a named data set's folder is data.root)")  # fmt: skip
-        _require(self.source is not Source.folder or self.path is not None, "data.path", self.path,
+        require(self.source is not Source.folder or self.path is not None, "data.path", self.path,
                  "a folder with train.txt, valid.txt and test.txt")  # fmt: skip
 
     @property
@@ -100,10 +94,10 @@ class ScratchConfig:
     max_length: int  # tokens, the longest sequence
 
     def __post_init__(self) -> None:
-        _require_at_least("model.scratch.vocab_size", self.vocab_size, 300)
+        require_at_least("model.scratch.vocab_size", self.vocab_size, 300)
         for key in ("hidden_size", "intermediate_size", "num_layers", "num_heads", "max_length"):
-            _require_at_least(f"model.scratch.{key}", getattr(self, key), 1)
-        _require(self.hidden_size % (2 * self.num_heads) == 0, "model.scratch.hidden_size", self.hidden_size,
+            require_at_least(f"model.scratch.{key}", getattr(self, key), 1)
+        require(self.hidden_size % (2 * self.num_heads) == 0, "model.scratch.hidden_size", self.hidden_size,
                  f"a multiple of 2 x num_heads = {2 * self.num_heads}")  # fmt: skip
 
 
@@ -116,9 +110,9 @@ class LoraConfig:
     target: str  # `all-linear`, or a regular expression that module names match in full
 
     def __post_init__(self) -> None:
-        _require_at_least("model.lora.rank", self.rank, 1)
-        _require_positive("model.lora.alpha", self.alpha)
-        _require_share("model.lora.dropout", self.dropout)
+        require_at_least("model.lora.rank", self.rank, 1)
+        require_positive("model.lora.alpha", self.alpha)
+        require_share("model.lora.dropout", self.dropout)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -131,10 +125,10 @@ class ModelConfig:
     lora: LoraConfig | None  # null where there are no pretrained weights to keep
 
     def __post_init__(self) -> None:
-        _require_share("model.dropout", self.dropout)
-        _require((self.path is None) != (self.scratch is None), "model.path", self.path,
+        require_share("model.dropout", self.dropout)
+        require((self.path is None) != (self.scratch is None), "model.path", self.path,
                  "a folder or hub name with model=pretrained, and null with model=tiny")  # fmt: skip
-        _require(self.lora is None or self.path is not None, "model.lora", self.lora, "null without model.path")
+        require(self.lora is None or self.path is not None, "model.lora", self.lora, "null without model.path")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -154,16 +148,16 @@ class TemplateConfig:
                  "inverse_relation": "relation", "tail": "name"}  # fmt: skip
         for key, slot in slots.items():
             text = getattr(self, key)
-            _require(_slots(text) == [slot], f"template.{key}", text, f"a text with {{{slot}}} once")
-        _require_at_least("template.max_name_tokens", self.max_name_tokens, 1)
-        _require_at_least("template.max_description_tokens", self.max_description_tokens, 0)
+            require(_slots(text) == [slot], f"template.{key}", text, f"a text with {{{slot}}} once")
+        require_at_least("template.max_name_tokens", self.max_name_tokens, 1)
+        require_at_least("template.max_description_tokens", self.max_description_tokens, 0)
 
 
 @dataclass(kw_only=True, slots=True)
 class ObjectiveConfig:
     name: str  # stands in the run's name
-    contrastive_weight: float  # weight of the contrastive term; 0 turns it off
-    triple_completion_weight: float  # weight of the language-model term; 0 turns it off
+    contrastive_weight: float  # of the contrastive term; 0: measured, not trained
+    triple_completion_weight: float  # of the language-model term; 0: measured, not trained
     temperature: float  # divides the cosine similarity, at the start
     learn_temperature: bool  # let the optimizer change it
     additive_margin: float  # subtracted from the positive's similarity before the division
@@ -171,14 +165,14 @@ class ObjectiveConfig:
     logit_chunk_tokens: int  # tail tokens whose logits over the vocabulary are held at once
 
     def __post_init__(self) -> None:
-        _require_positive("objective.temperature", self.temperature)
-        _require_not_negative("objective.additive_margin", self.additive_margin)
-        _require_share("objective.label_smoothing", self.label_smoothing)
-        _require_not_negative("objective.contrastive_weight", self.contrastive_weight)
-        _require_not_negative("objective.triple_completion_weight", self.triple_completion_weight)
-        _require(self.contrastive_weight + self.triple_completion_weight > 0, "objective.contrastive_weight",
+        require_positive("objective.temperature", self.temperature)
+        require_not_negative("objective.additive_margin", self.additive_margin)
+        require_share("objective.label_smoothing", self.label_smoothing)
+        require_not_negative("objective.contrastive_weight", self.contrastive_weight)
+        require_not_negative("objective.triple_completion_weight", self.triple_completion_weight)
+        require(self.contrastive_weight + self.triple_completion_weight > 0, "objective.contrastive_weight",
                  self.contrastive_weight, "> 0 when objective.triple_completion_weight is 0")  # fmt: skip
-        _require_at_least("objective.logit_chunk_tokens", self.logit_chunk_tokens, 1)
+        require_at_least("objective.logit_chunk_tokens", self.logit_chunk_tokens, 1)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -202,23 +196,23 @@ class TrainingConfig:
     num_valid_queries: int  # seeded sample of valid queries for that, against all entities
 
     def __post_init__(self) -> None:
-        _require_positive("training.epochs", self.epochs)
+        require_positive("training.epochs", self.epochs)
         for key in ("max_steps", "stop_after_steps"):
             if getattr(self, key) is not None:
-                _require_at_least(f"training.{key}", getattr(self, key), 1)
-        _require_at_least("training.batch_size", self.batch_size, 1)
-        _require_positive("training.learning_rate", self.learning_rate)
-        _require_share("training.warmup_ratio", self.warmup_ratio)
-        _require_not_negative("training.weight_decay", self.weight_decay)
-        _require(len(self.adam_betas) == 2 and all(0 <= beta < 1 for beta in self.adam_betas),
+                require_at_least(f"training.{key}", getattr(self, key), 1)
+        require_at_least("training.batch_size", self.batch_size, 1)
+        require_positive("training.learning_rate", self.learning_rate)
+        require_share("training.warmup_ratio", self.warmup_ratio)
+        require_not_negative("training.weight_decay", self.weight_decay)
+        require(len(self.adam_betas) == 2 and all(0 <= beta < 1 for beta in self.adam_betas),
                  "training.adam_betas", self.adam_betas, "two numbers in [0, 1)")  # fmt: skip
-        _require_positive("training.adam_epsilon", self.adam_epsilon)
-        _require_not_negative("training.max_gradient_norm", self.max_gradient_norm)
-        _require_at_least("training.seed", self.seed, 0)
-        _require_at_least("training.log_every_steps", self.log_every_steps, 1)
-        _require_at_least("training.checkpoint_every_steps", self.checkpoint_every_steps, 0)
-        _require_at_least("training.validate_every_steps", self.validate_every_steps, 0)
-        _require_at_least("training.num_valid_queries", self.num_valid_queries, 1)
+        require_positive("training.adam_epsilon", self.adam_epsilon)
+        require_not_negative("training.max_gradient_norm", self.max_gradient_norm)
+        require_at_least("training.seed", self.seed, 0)
+        require_at_least("training.log_every_steps", self.log_every_steps, 1)
+        require_at_least("training.checkpoint_every_steps", self.checkpoint_every_steps, 0)
+        require_at_least("training.validate_every_steps", self.validate_every_steps, 0)
+        require_at_least("training.num_valid_queries", self.num_valid_queries, 1)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -227,8 +221,8 @@ class DeepSpeedConfig:
     offload_optimizer: bool  # keep optimizer state in main memory; needs zero_stage >= 1 and a compiler
 
     def __post_init__(self) -> None:
-        _require(self.zero_stage in range(4), "deepspeed.zero_stage", self.zero_stage, "0, 1, 2 or 3")
-        _require(not self.offload_optimizer or self.zero_stage > 0, "deepspeed.offload_optimizer", True,
+        require(self.zero_stage in range(4), "deepspeed.zero_stage", self.zero_stage, "0, 1, 2 or 3")
+        require(not self.offload_optimizer or self.zero_stage > 0, "deepspeed.offload_optimizer", True,
                  "false with deepspeed.zero_stage=0")  # fmt: skip
 
 
@@ -240,7 +234,7 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            _require_at_least(f"evaluation.{field.name}", getattr(self, field.name), 1)
+            require_at_least(f"evaluation.{field.name}", getattr(self, field.name), 1)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -277,141 +271,13 @@ class KgcConfig:
     debug: bool  # show tracebacks
 
     def __post_init__(self) -> None:
-        _require(self.split in ("train", "valid", "test"), "split", self.split, "train, valid or test")
-
-
-ConfigType = TypeVar("ConfigType", Config, KgcConfig)
-
-
-def to_dataclass(composed: DictConfig, schema: type[ConfigType]) -> ConfigType:
-    """The composed config as a checked dataclass.
-
-    Raises:
-        ValueError: a key is unknown or missing, or a value has the wrong type or is not allowed.
-    """
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), composed)
-        config = OmegaConf.to_object(merged)
-    except OmegaConfBaseException as error:
-        raise ValueError(explain(error, schema)) from error
-    assert isinstance(config, schema)
-    return config
-
-
-def load_config(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
-    """The composed config of a training run, with the run's name filled in.
-
-    Args:
-        composed: what hydra made of `conf/` and the command line.
-        overrides: that command line; it names a run that has no name.
-
-    Raises:
-        ValueError: see `to_dataclass`.
-    """
-    config = to_dataclass(composed, Config)
-    if config.run.name is None:
-        config.run.name = _run_name(config, overrides)
-    return config
-
-
-def validate(config: Config, world_size: int) -> None:
-    """Checks across sections and of paths, before any data or model loads.
-
-    Raises:
-        ValueError: naming the key, the value and what is allowed.
-    """
-    _require(config.training.batch_size % world_size == 0, "training.batch_size", config.training.batch_size,
-             f"a multiple of the number of processes, {world_size}")  # fmt: skip
-    folder = config.data.folder
-    if folder is not None:
-        key = "data.path" if config.data.path else "data.root"
-        _require(folder.is_dir(), key, str(folder), "a folder that exists")
-    path = config.model.path
-    if path is not None and looks_like_folder(path):
-        _require((Path(path).expanduser() / "config.json").is_file(), "model.path", path,
-                 "a folder with config.json, tokenizer and weights, or a hub name like owner/model")  # fmt: skip
+        require(self.split in ("train", "valid", "test"), "split", self.split, "train, valid or test")
 
 
 def looks_like_folder(path: str) -> bool:
     """True for what is, or was surely meant as, a folder; hub names have at most one slash."""
     place = Path(path).expanduser()
     return place.exists() or path.startswith((".", "/", "~")) or path.count("/") > 1
-
-
-def save_config(config: Config, path: Path) -> None:
-    """Write the resolved config as YAML that can start the run again."""
-    path.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)), encoding="utf-8")
-
-
-def read_config(path: Path) -> Config:
-    """A run's own config.
-
-    Raises:
-        ValueError: there is none, or this version of kalm does not know it.
-    """
-    if not path.is_file():
-        raise ValueError(f"{path.parent} is not a run: it has no {path.name} (run=runs/NAME names a run's folder)")
-    try:
-        loaded = OmegaConf.load(path)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    assert isinstance(loaded, DictConfig)
-    return to_dataclass(loaded, Config)
-
-
-def complete_groups(arguments: Sequence[str]) -> list[str]:
-    """`model.path=X` alone means the group `model=pretrained`, and `data.path=X` alone `data=folder`."""
-    keys = [argument.partition("=")[0].lstrip("+") for argument in arguments]
-    completed = list(arguments)
-    for key, group, choice in (("model.path", "model", "pretrained"), ("data.path", "data", "folder")):
-        # a run's own config (--config-name) is whole and has no groups to choose from
-        if key in keys and group not in keys and "--config-name" not in keys:
-            # beside the argument that implies it: argparse wants all overrides in one row
-            completed.insert(completed.index(arguments[keys.index(key)]), f"{group}={choice}")
-    return completed
-
-
-def explain(error: Exception, schema: type) -> str:
-    """One line for a fault in the config: key, fault, and the nearest right name."""
-    omega = _find_cause(error, OmegaConfBaseException)
-    text = " ".join(str(omega or error).split())
-    text = re.sub(r" (full_key|object_type|reference_type|Config search path)[:=].*", "", text)
-    key = getattr(omega, "full_key", None)
-    if not key:
-        return text
-    line = f"{key}: {text}"
-    known = _all_keys(schema)
-    if key in known:
-        return line.replace("is not in struct", "has no place here: its section is null under the chosen group")
-    if near := get_close_matches(key, known, n=3, cutoff=0.5):
-        return f"{line}; did you mean {' or '.join(near)}?"
-    return f"{line}; known sections: {', '.join(field.name for field in fields(schema))}"
-
-
-def _run_name(config: Config, overrides: Sequence[str]) -> str:
-    parts = [config.data.source.value, config.model.name, config.objective.name]
-    ignored = ("run.", "tracking.", "hydra", "debug", "training.resume", "training.stop_after_steps")
-    for override in sorted(overrides):
-        key, _, value = override.lstrip("+~").partition("=")
-        if "." in key and not key.startswith(ignored):
-            parts.append(f"{key.rpartition('.')[2]}={Path(value).name or value}")
-    return re.sub(r"[^\w.=,+-]", "_", "-".join(parts))[:150]
-
-
-def _all_keys(schema: type, prefix: str = "") -> list[str]:
-    keys = []
-    for field in fields(schema):
-        keys.append(prefix + field.name)
-        for part in (field.type, *get_args(field.type)):  # the parts of `Section | None`
-            if isinstance(part, type) and is_dataclass(part):
-                keys += _all_keys(part, f"{prefix}{field.name}.")
-    return keys
-
-
-def _find_cause(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:
-    while error is not None and not isinstance(error, kind):
-        error = error.__cause__ or error.__context__
-    return error
 
 
 def _slots(text: str) -> list[str]:
@@ -421,22 +287,22 @@ def _slots(text: str) -> list[str]:
         return []
 
 
-def _require(condition: bool, key: str, value: Any, allowed: str) -> None:
+def require(condition: bool, key: str, value: Any, allowed: str) -> None:
     if not condition:
         raise ValueError(f"{key} must be {allowed}, got {value!r}")
 
 
-def _require_at_least(key: str, value: int, least: int) -> None:
-    _require(value >= least, key, value, f"a whole number >= {least}")
+def require_at_least(key: str, value: int, least: int) -> None:
+    require(value >= least, key, value, f"a whole number >= {least}")
 
 
-def _require_positive(key: str, value: float) -> None:
-    _require(math.isfinite(value) and value > 0, key, value, "a finite number > 0")
+def require_positive(key: str, value: float) -> None:
+    require(math.isfinite(value) and value > 0, key, value, "a finite number > 0")
 
 
-def _require_not_negative(key: str, value: float) -> None:
-    _require(math.isfinite(value) and value >= 0, key, value, "a finite number >= 0")
+def require_not_negative(key: str, value: float) -> None:
+    require(math.isfinite(value) and value >= 0, key, value, "a finite number >= 0")
 
 
-def _require_share(key: str, value: float) -> None:
-    _require(math.isfinite(value) and 0 <= value < 1, key, value, "a number in [0, 1)")
+def require_share(key: str, value: float) -> None:
+    require(math.isfinite(value) and 0 <= value < 1, key, value, "a number in [0, 1)")

@@ -1,5 +1,7 @@
 """The few collective operations kalm needs; with one process each is the identity."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -16,6 +18,15 @@ def rank() -> int:
 def barrier() -> None:
     if world_size() > 1:
         dist.barrier()
+
+
+def broadcast(value: Any) -> Any:
+    """Rank 0's value, on all ranks; it is pickled on the way, between processes of one run."""
+    if world_size() == 1:
+        return value
+    values = [value]
+    dist.broadcast_object_list(values)
+    return values[0]
 
 
 def all_reduce_sum(value: Tensor) -> Tensor:
@@ -57,6 +68,6 @@ class _GatherWithGrad(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
-        gradient = gradient.contiguous()
+        gradient = gradient.clone(memory_format=torch.contiguous_format)  # autograd's own must stay as it is
         dist.all_reduce(gradient)
         return gradient.chunk(world_size())[rank()]

@@ -2,15 +2,14 @@
 
 import os
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from kalm.command_line import run
-from kalm.config import Config, load_config, validate
+from kalm.composition import load_config, validate
+from kalm.config import Config
 
 
-@hydra.main(version_base=None, config_path="../conf", config_name="train")
 def main(composed: DictConfig) -> None:
     config = load_config(composed, HydraConfig.get().overrides.task)
     validate(config, world_size=int(os.environ.get("WORLD_SIZE", "1")))
@@ -21,4 +20,4 @@ def main(composed: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run(main, Config)
+    run(main, config_name="train", schema=Config)

@@ -94,9 +94,10 @@ def encoder(tokenizer) -> DualViewLM:
     scratch = ScratchConfig(
         vocab_size=320, hidden_size=16, intermediate_size=24, num_layers=2, num_heads=2, max_length=64
     )
-    return DualViewLM(build_llama(scratch, tokenizer), dropout=0.0)
+    return DualViewLM(build_llama(scratch, tokenizer, torch.float32), dropout=0.0)
 
 
 @pytest.fixture(scope="session")
 def offline_environment() -> dict[str, str]:
-    return {**os.environ, "HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, "HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1",
+            "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip

@@ -9,21 +9,14 @@ import pytest
 from conftest import ROOT
 from hydra import compose, initialize_config_dir
 
-from kalm.config import (
-    Config,
-    KgcConfig,
-    complete_groups,
-    load_config,
-    read_config,
-    save_config,
-    to_dataclass,
-    validate,
-)
+from kalm.command_line import QUIET, clean_arguments
+from kalm.composition import load_config, read_config, save_config, to_dataclass, validate
+from kalm.config import Config, KgcConfig
 from kalm.training.engine import deepspeed_dictionary
 
 CONF = ROOT / "conf"
 CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(CONF.glob("*/*.yaml"))]
-NEEDED = {"data=folder": ["data.path=."], "model=pretrained": ["model.path=."]}
+NEEDED = {"data=folder": ["data.path=/"], "model=pretrained": ["model.path=."]}
 
 
 def composed(*overrides: str, name: str = "train"):
@@ -69,7 +62,10 @@ def test_every_field_is_read_outside_its_own_checks():
 def test_the_runs_name_comes_from_the_config_and_not_from_the_clock():
     assert loaded().run.name == "umls-tiny-kalm"
     named = loaded("training.epochs=3", "data=folder", "data.path=a/my graph", "tracking.wandb=offline")
-    assert named.run.name == "folder-tiny-kalm-path=my_graph-epochs=3"
+    assert named.run.name == "folder-tiny-kalm-data.path=a_my_graph-training.epochs=3"
+    long = [loaded(f"run.root={'x' * 9}", f"template.head='{'y' * 200}{{name}}{end}'").run.name for end in "ab"]
+    assert long[0] != long[1]
+    assert max(map(len, long)) <= 120
     assert loaded("run.name=x", "training.epochs=3").run.name == "x"
 
 
@@ -77,14 +73,15 @@ def test_the_runs_name_comes_from_the_config_and_not_from_the_clock():
     ("arguments", "expected"),
     [
         (["model.path=x"], ["model=pretrained", "model.path=x"]),
-        (["a=1", "data.path=x", "--help"], ["a=1", "data=folder", "data.path=x", "--help"]),
+        (["a=1", "--help", "data.path=x"], ["--help", "data=folder", "a=1", "data.path=x"]),
         (["model=tiny", "model.path=x"], ["model=tiny", "model.path=x"]),
-        (["--config-name", "config", "data.path=x"], ["--config-name", "config", "data.path=x"]),
-        (["data=umls"], ["data=umls"]),
+        (["--local_rank=0", "data=umls"], ["data=umls"]),
+        (["a=1", "-cn", "config", "data.path=x"], ["-cn", "config", *QUIET, "a=1", "data.path=x"]),
+        (["--config-name=config", "a=1"], ["--config-name=config", *QUIET, "a=1"]),
     ],
 )
-def test_a_path_alone_implies_its_group(arguments, expected):
-    assert complete_groups(arguments) == expected
+def test_arguments_are_cleaned_and_a_path_alone_implies_its_group(arguments, expected):
+    assert clean_arguments(arguments) == expected
 
 
 WRONG = [
@@ -152,6 +149,7 @@ def test_a_batch_that_processes_cannot_share_is_refused():
 
 def test_hub_names_are_not_looked_up_as_folders(tmp_path):
     validate(loaded("model=pretrained", "model.path=owner/model"), world_size=1)
+    assert loaded("model=pretrained", "model.path=owner/model").model.path == "owner/model"
     with pytest.raises(ValueError, match=r"model\.path must be a folder with config\.json"):
         validate(loaded("model=pretrained", f"model.path={tmp_path}"), world_size=1)
 
@@ -208,3 +206,14 @@ def test_every_schedule_is_one_that_deepspeed_builds(schedule, total_steps):
 def test_paths_in_the_readme_exist():
     for name in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / "README.md").read_text()):
         assert (ROOT / Path(name)).exists(), name
+
+
+def test_relative_folders_become_absolute_so_that_a_saved_config_means_the_same_anywhere(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert loaded("data=folder", "data.path=graph").data.folder == tmp_path / "graph"
+    assert loaded("model=pretrained", "model.path=./lm").model.path == str(tmp_path / "lm")
+
+
+def test_a_named_data_set_without_its_folder_is_refused():
+    with pytest.raises(ValueError, match=r"data\.root must be the folder with the files of data=wn18rr"):
+        validate(loaded("data=wn18rr"), world_size=1)

@@ -71,6 +71,20 @@ def test_a_read_out_that_differs_from_the_lms_own_is_refused():
         check_read_out(encoder)
 
 
+def test_a_bidirectional_lm_is_refused():
+    from transformers import Gemma3TextConfig
+
+    sizes = {"num_key_value_heads": 1, "head_dim": 8, "sliding_window": 8, **SMALL}
+    for bidirectional in (False, True):
+        config = Gemma3TextConfig(vocab_size=320, use_bidirectional_attention=bidirectional, **sizes)
+        encoder = DualViewLM(AutoModelForCausalLM.from_config(config), dropout=0.0)
+        if bidirectional:
+            with pytest.raises(ValueError, match="is not causal"):
+                check_read_out(encoder)
+        else:
+            check_read_out(encoder)
+
+
 def test_adapters_change_the_read_out_and_freeze_the_base(toy_graph, table):
     lm = AutoModelForCausalLM.from_config(FAMILIES["llama"])
     lora = LoraConfig(enabled=True, rank=2, alpha=4.0, dropout=0.0, target="all-linear")

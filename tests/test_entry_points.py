@@ -18,6 +18,8 @@ TINY = [
     "training.max_steps=10",
 ]  # fmt: skip
 
+DEEPSPEED = str(Path(sys.executable).with_name("deepspeed"))
+
 
 class Workplace:
     """A folder with a toy graph, and the commands run in it."""
@@ -58,7 +60,7 @@ def workplace(tmp_path_factory, offline_environment):
 @pytest.fixture(scope="module")
 def trained(workplace):
     """A finished run of ten steps, with dropout, under the DeepSpeed launcher."""
-    result = workplace.train("run.name=whole", launcher=("deepspeed",))
+    result = workplace.train("run.name=whole", launcher=(DEEPSPEED,))
     assert result.returncode == 0, result.stderr
     return workplace
 
@@ -150,7 +152,7 @@ def test_evaluation_writes_files_from_which_ranks_and_metrics_can_be_recomputed(
 def test_two_processes_give_the_losses_and_weights_of_one(workplace):
     exact = ("model.dropout=0.0", "training.max_steps=6")
     one = workplace.train("run.name=one", *exact)
-    two = workplace.train("run.name=two", *exact, launcher=("deepspeed", "--num_gpus", "2", "--master_port", "29611"))
+    two = workplace.train("run.name=two", *exact, launcher=(DEEPSPEED, "--num_gpus", "2", "--master_port", "29611"))
     assert one.returncode == two.returncode == 0, two.stderr
     assert "on 2 x cpu" in two.stdout
     # float32 sums in another order, carried through six optimizer steps
@@ -170,6 +172,23 @@ def test_five_steps_and_resume_equal_ten_bit_for_bit(trained):
     temperatures = [json.loads((trained.run(n) / "model" / "kalm.json").read_text())["temperature"]
                     for n in ("whole", "halves")]  # fmt: skip
     assert temperatures[0] == temperatures[1]
+
+
+def test_a_resumed_run_needs_its_name_only_and_stays_the_same_run(trained):
+    assert trained.train("run.name=named", "training.stop_after_steps=5").returncode == 0
+    command = [sys.executable, str(ROOT / "launch" / "train.py"), trained.common[2], "run.name=named",
+               "training.resume=true"]  # fmt: skip
+    assert_user_error(trained.call([*command, "training.learning_rate=0.5"]), "training.learning_rate must be 0.001")
+    assert_user_error(trained.call([*command, "data=umls"]), "data.source must be 'folder'")
+    assert trained.call(command).returncode == 0
+    assert trained.losses("named") == trained.losses("whole")
+
+
+def test_a_run_that_cannot_start_leaves_the_old_one(trained):
+    before = sorted(trained.run("whole").rglob("*"))
+    result = trained.train("run.name=whole", "run.overwrite=true", "model.scratch.max_length=9")
+    assert_user_error(result, "template.max_description_tokens", "the LM takes 9")
+    assert sorted(trained.run("whole").rglob("*")) == before
 
 
 def test_sigterm_saves_and_leaves_and_a_second_writer_is_refused(workplace):
@@ -220,7 +239,7 @@ def test_a_bad_config_is_one_line_and_leaves_nothing(workplace, case):
 
 def test_an_unknown_model_folder_is_one_line(workplace):
     command = [sys.executable, str(ROOT / "launch" / "train.py"), *workplace.common, "model.path=./nowhere"]
-    assert_user_error(workplace.call(command), "model.path", "./nowhere", "a folder with config.json")
+    assert_user_error(workplace.call(command), "model.path", "work0/nowhere", "a folder with config.json")
 
 
 def test_debug_shows_the_traceback(workplace):

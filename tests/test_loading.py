@@ -73,6 +73,9 @@ def test_an_empty_adapter_is_refused(tmp_path, model_folder):
     ids = torch.tensor([[3, 4, 5]])
     assert not torch.allclose(loaded.states(ids), encoder.states(ids)), "the adapter changes the model"
 
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="the adapter cannot be read"):
+        load_trained(folder, Dtype.float32)
     save_file({}, path)
     with pytest.raises(ValueError, match=r"the adapter is empty \(0 tensors"):
         require_adapter(folder)
@@ -87,6 +90,20 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path):
         load_saved_tokenizer(str(tmp_path))
     with pytest.raises(ValueError, match="holds no trained model"):
         load_trained(tmp_path, Dtype.float32)
+
+
+def test_torn_and_incomplete_weights_are_refused(model_folder):
+    tokenizer = load_saved_tokenizer(str(model_folder))
+    path = model_folder / "model.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-10])
+    with pytest.raises(ValueError, match="cannot load a causal LM"):
+        build_encoder(pretrained(model_folder), tokenizer, 0)
+    path.write_bytes(whole)
+    tensors = load_file(path)
+    save_file({name: t for name, t in tensors.items() if "layers.1.mlp.up" not in name}, path, {"format": "pt"})
+    with pytest.raises(ValueError, match=r"1 are missing, model\.layers\.1\.mlp\.up_proj\.weight first"):
+        build_encoder(pretrained(model_folder), tokenizer, 0)
 
 
 def test_pickled_weights_are_not_read(model_folder):

@@ -6,9 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kalm.config import EvaluationConfig
 from kalm.evaluation.entity_index import EntityIndex
+from kalm.evaluation.kgc import Embeddings, rank_by_embedding, split_queries
 from kalm.evaluation.ranking import HITS_AT, filtered_ranks, rank_metrics, rank_queries
+from kalm.graph.knowledge_graph import TAIL
 from kalm.graph.known_tails import known_tails
+from kalm.graph.sources import load_graph
 
 
 def brute_force(scores, true_ids, known):
@@ -97,6 +101,16 @@ def test_the_index_scores_what_it_searches():
     torch.testing.assert_close(dense.topk(10).values, scores, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("num_queries", range(1, 10))
+def test_equal_vectors_tie_however_few_queries_there_are(num_queries):
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.nn.functional.normalize(torch.randn(100, 24, generator=generator), dim=1)
+    vectors = torch.cat([vectors, vectors[:1].expand(35, -1)])
+    scores = EntityIndex(vectors, torch.device("cpu")).scores(vectors[:num_queries].clone())
+    assert bool((scores[:, 100:] == scores[:, :1]).all())
+    torch.testing.assert_close(scores, vectors[:num_queries] @ vectors.T)
+
+
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 10_000), st.sampled_from([2, 5, 1000]))
 def test_ranks_and_metrics_equal_pykeens(seed, num_values):
@@ -131,3 +145,45 @@ def test_ranks_and_metrics_equal_pykeens(seed, num_values):
     for name, metric in metrics.items():
         # the evaluator averages in float32, so its metrics are taken of its ranks in float64
         assert own[name] == pytest.approx(metric(theirs["realistic"].astype(np.float64)), abs=1e-9)
+
+
+def test_ranks_on_umls_equal_pykeens_for_the_same_scores():
+    """An untrained LM over the whole test split, both directions, filtered by all three splits."""
+    from pykeen.datasets import UMLS
+    from pykeen.evaluation import RankBasedEvaluator
+
+    graph = load_graph("umls", None)
+    # pykeen's own reading of the data, by label, says what to filter
+    dataset = UMLS()
+    labels = {i: label for label, i in dataset.training.entity_to_id.items()}
+    relations = {i: label for label, i in dataset.training.relation_to_id.items()}
+    factories = (dataset.training, dataset.validation, dataset.testing)
+    known = {
+        (labels[h], relations[r], labels[t]) for factory in factories for h, r, t in factory.mapped_triples.tolist()
+    }
+    queries = split_queries(graph, "test")
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.nn.functional.normalize(torch.randn(graph.num_entities, 16, generator=generator), dim=1)
+    vectors[7] = vectors[3]  # a tie
+    asked = torch.nn.functional.normalize(torch.randn(len(queries), 16, generator=generator), dim=1)
+    index = EntityIndex(vectors, torch.device("cpu"))
+    config = EvaluationConfig(batch_tokens=1024, score_memory_mib=1, num_predictions=10)
+    ranks = rank_by_embedding(Embeddings(entities=vectors, queries=asked), index, queries, graph, config)
+
+    scores = index.scores(asked)
+    true_scores = scores.gather(1, torch.from_numpy(queries[:, TAIL].copy())[:, None])
+    for row, (anchor, relation, answer) in enumerate(queries.tolist()):
+        label = graph.relation_labels[relation % graph.num_relations]
+        for entity in range(graph.num_entities):
+            pair = (graph.entity_labels[anchor], graph.entity_labels[entity])
+            head, tail = pair if relation < graph.num_relations else pair[::-1]
+            if entity != answer and (head, label, tail) in known:
+                scores[row, entity] = -torch.inf
+    evaluator = RankBasedEvaluator(filtered=True)
+    evaluator.process_scores_(
+        hrt_batch=torch.from_numpy(queries), target="tail", scores=scores, true_scores=true_scores,
+        dense_positive_mask=None,
+    )  # fmt: skip
+    theirs = {kind: np.concatenate(parts) for (_, kind), parts in evaluator.ranks.items()}
+    for kind in ("optimistic", "realistic", "pessimistic"):
+        assert getattr(ranks, kind).tolist() == theirs[kind].tolist()

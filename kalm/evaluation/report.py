@@ -25,7 +25,7 @@ def write_ranks(path: Path, queries: Triples, ranks: Ranks, graph: KnowledgeGrap
         anchor, relation, direction = describe_query(query, graph)
         answer = graph.entity_labels[query[TAIL]]
         head, tail = (anchor, answer) if direction == "tail" else (answer, anchor)
-        lines.append(f"{head}\t{relation}\t{tail}\t{direction}\t{realistic:g}\t{optimistic}\t{pessimistic}\n")
+        lines.append(f"{head}\t{relation}\t{tail}\t{direction}\t{realistic:.1f}\t{optimistic}\t{pessimistic}\n")
     _write(path, "".join(lines))
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from kalm.config import Config, KgcConfig, read_config
+from kalm.composition import read_config
+from kalm.config import Config, KgcConfig, TemplateConfig
 from kalm.evaluation import report
 from kalm.evaluation.entity_index import EntityIndex
 from kalm.evaluation.kgc import (
@@ -42,10 +43,12 @@ def evaluate(config: KgcConfig) -> dict[str, Any]:
     encoder, tokenizer, description = load_trained(folder / "model", run_config.model.dtype)
     graph = load_graph(run_config.data.source.value, run_config.data.folder)
     check_graph(graph, description, folder)
-    table = cached_token_table(graph, tokenizer, run_config.template, run_config.data.cache_folder)
+    template = TemplateConfig(**description["template"])
+    table = cached_token_table(graph, tokenizer, template, run_config.data.cache_folder)
     queries = split_queries(graph, config.split)
 
     embeddings = embed(encoder.to(device), table, queries, config.evaluation)
+    del encoder  # room for the untrained one
     index = EntityIndex(embeddings.entities, device)
     ranks = rank_by_embedding(embeddings, index, queries, graph, config.evaluation)
     baselines = {}

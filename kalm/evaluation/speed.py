@@ -106,8 +106,7 @@ def measure_step(*, batch_size: int, repeats: int) -> list[dict[str, Any]]:
         rates = [num_tokens / elapsed for elapsed in seconds[name]]
         rows.append(_row(f"{name}_seconds_per_step", _median(seconds[name]), "s", None, None, seconds[name]))
         rows.append(_row(f"{name}_tokens_per_second", _median(rates), "tokens/s", None, None, rates))
-        ratio = memory[name] / memory[own]
-        rows.append(_row(f"{name}_peak_memory", memory[own], "MiB", memory[name], ratio, [ratio]))
+        rows.append(_row(f"{name}_peak_memory", memory[name], "MiB", None, None, [memory[name]]))
     return rows
 
 

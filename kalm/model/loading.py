@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
@@ -38,7 +40,7 @@ def build_encoder(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed:
     torch.manual_seed(seed)
     lm: nn.Module
     if config.scratch is not None:
-        lm = build_llama(config.scratch, tokenizer).to(_torch_dtype(config.dtype))
+        lm = build_llama(config.scratch, tokenizer, _torch_dtype(config.dtype))
     else:
         assert config.path is not None
         lm = _pretrained_lm(config.path, config.dtype)
@@ -76,14 +78,20 @@ def load_trained(folder: Path, dtype: Dtype) -> tuple[DualViewLM, PreTrainedToke
     """
     if not (folder / KALM_FILE).is_file():
         raise ValueError(f"{folder} holds no trained model (no {KALM_FILE}); has the run finished?")
-    description = json.loads((folder / KALM_FILE).read_text(encoding="utf-8"))
+    try:
+        description = json.loads((folder / KALM_FILE).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{folder / KALM_FILE}: not JSON ({error}); train the run again") from error
     tokenizer = load_saved_tokenizer(str(folder))
     if (folder / ADAPTER_CONFIG).is_file():
         require_adapter(folder)
         import peft
 
         base = _pretrained_lm(description["base"], dtype)
-        lm = peft.PeftModel.from_pretrained(base, str(folder))
+        try:
+            lm = peft.PeftModel.from_pretrained(base, str(folder))
+        except RuntimeError as error:
+            raise ValueError(f"{folder}: the adapter does not fit {description['base']}: {_one_line(error)}") from error
     else:
         lm = _pretrained_lm(str(folder), dtype)
     return DualViewLM(lm, dropout=0.0).eval(), tokenizer, description
@@ -95,12 +103,13 @@ def require_adapter(folder: Path) -> None:
     Raises:
         ValueError: it is missing, holds no tensor, or its second factors are all zero, as in a fresh adapter.
     """
-    from safetensors.torch import load_file
-
     path = folder / ADAPTER_WEIGHTS
     if not path.is_file():
         raise ValueError(f"{folder}: the adapter has no {ADAPTER_WEIGHTS}; save the run again")
-    tensors = load_file(str(path))
+    try:
+        tensors = load_file(str(path))
+    except SafetensorError as error:
+        raise ValueError(f"{path}: the adapter cannot be read ({error}); train the run again") from error
     second = [tensor for name, tensor in tensors.items() if "lora_B" in name]
     if not any(bool(tensor.any()) for tensor in second):
         raise ValueError(f"{path}: the adapter is empty ({len(tensors)} tensors, no weight other than 0), "
@@ -119,13 +128,19 @@ def _torch_dtype(dtype: Dtype) -> torch.dtype:
 
 def _pretrained_lm(path: str, dtype: Dtype) -> nn.Module:
     place, options = _place(path)
+    lm: nn.Module
     try:
         # safetensors only: a pickled checkpoint can run code when it is read
-        lm: nn.Module = AutoModelForCausalLM.from_pretrained(
-            place, dtype=_torch_dtype(dtype), use_safetensors=True, **options
+        lm, report = AutoModelForCausalLM.from_pretrained(
+            place, dtype=_torch_dtype(dtype), use_safetensors=True, output_loading_info=True, **options
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"model.path={path}: cannot load a causal LM: {_one_line(error)}") from error
+    if missing := sorted(report["missing_keys"]):
+        # transformers would fill them with random numbers
+        raise ValueError(
+            f"model.path={path}: the weights are incomplete: {len(missing)} are missing, {missing[0]} first"
+        )
     return lm
 
 

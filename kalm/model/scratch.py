@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
+import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from kalm.config import ScratchConfig, TemplateConfig
 from kalm.graph.knowledge_graph import KnowledgeGraph
@@ -29,9 +30,9 @@ def train_tokenizer(graph: KnowledgeGraph, template: TemplateConfig, vocab_size:
     )
 
 
-def build_llama(scratch: ScratchConfig, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+def build_llama(scratch: ScratchConfig, tokenizer: PreTrainedTokenizerFast, dtype: torch.dtype) -> PreTrainedModel:
     """Random weights from torch's current random state."""
-    return LlamaForCausalLM(
+    lm: PreTrainedModel = AutoModelForCausalLM.from_config(
         LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=scratch.hidden_size,
@@ -44,8 +45,10 @@ def build_llama(scratch: ScratchConfig, tokenizer: PreTrainedTokenizerFast) -> L
             bos_token_id=None,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
-        )
+        ),
+        dtype=dtype,
     )
+    return lm
 
 
 def _texts(graph: KnowledgeGraph, template: TemplateConfig) -> Iterable[str]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from kalm.config import ObjectiveConfig
-from kalm.distributed import all_reduce_sum, gather, gather_with_grad, world_size
+from kalm.distributed import gather, gather_with_grad, world_size
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.objective.contrastive import columns_of, distinct_targets, false_negative_mask, info_nce
 from kalm.objective.triple_completion import triple_completion_loss
@@ -59,16 +59,21 @@ class JointObjective(nn.Module):
     def forward(self, batch: Batch) -> Losses:
         views = self.encoder(batch.input_ids, batch.entity_sites, batch.query_sites, batch.label_positions)
         contrastive = self._contrastive(views.query_embeddings, views.entity_embeddings, batch)
+        tokens_per_rank = gather(torch.tensor([len(batch.labels)], device=batch.labels.device)).tolist()
         # times the number of ranks, because gradients are averaged over ranks
-        num_tokens = all_reduce_sum(torch.tensor(len(batch.labels), device=batch.labels.device))
         triple_completion = world_size() * triple_completion_loss(
             views.label_states,
             batch.labels,
             self.encoder.logits,
-            num_tokens=num_tokens,
-            chunk_tokens=self.config.logit_chunk_tokens,
+            num_tokens=sum(tokens_per_rank),
+            num_chunks=-(-max(tokens_per_rank) // self.config.logit_chunk_tokens),
         )
-        total = self.config.contrastive_weight * contrastive + self.config.triple_completion_weight * triple_completion
+        weighted = (
+            (self.config.contrastive_weight, contrastive),
+            (self.config.triple_completion_weight, triple_completion),
+        )
+        # a term of weight 0 is measured but stays out of the sum, where 0 * inf would be nan
+        total = torch.stack([weight * term for weight, term in weighted if weight > 0]).sum()
         return Losses(total, contrastive, triple_completion)
 
     def _contrastive(self, query_embeddings: Tensor, entity_embeddings: Tensor, batch: Batch) -> Tensor:

@@ -14,7 +14,7 @@ def triple_completion_loss(
     head: Callable[[Tensor], Tensor],
     *,
     num_tokens: Tensor | int,
-    chunk_tokens: int,
+    num_chunks: int,
 ) -> Tensor:
     """Sum of next-token losses on this rank's tail tokens, divided by `num_tokens`.
 
@@ -28,7 +28,7 @@ def triple_completion_loss(
         labels: tail tokens, (L,), int64.
         head: the LM head, (l, D) -> (l, V) float32.
         num_tokens: the divisor, > 0.
-        chunk_tokens: rows per chunk, > 0.
+        num_chunks: > 0; under ZeRO-3 the same on all ranks, since each chunk gathers the head's weights.
 
     Returns:
         Scalar, float32.
@@ -37,12 +37,12 @@ def triple_completion_loss(
     def chunk_loss(states: Tensor, chunk_labels: Tensor) -> Tensor:
         return F.cross_entropy(head(states), chunk_labels, reduction="sum")
 
-    if len(labels) <= chunk_tokens:
+    if num_chunks == 1:
         return chunk_loss(label_states, labels) / num_tokens
     parts = [
         checkpoint(chunk_loss, states, chunk_labels, use_reentrant=False)
         for states, chunk_labels in zip(
-            torch.split(label_states, chunk_tokens), torch.split(labels, chunk_tokens), strict=True
+            torch.tensor_split(label_states, num_chunks), torch.tensor_split(labels, num_chunks), strict=True
         )
     ]
     return torch.stack(parts).sum() / num_tokens

@@ -35,6 +35,11 @@ class TokenTable:
         """Tokens of the longest sequence that the graph could give."""
         return sum(int(part.lengths.max()) for part in (self.heads, self.relations, self.tails))
 
+    @property
+    def max_token(self) -> int:
+        """The highest token id."""
+        return max(int(part.values.max()) for part in (self.heads, self.relations, self.tails))
+
 
 def build_token_table(
     graph: KnowledgeGraph, tokenizer: PreTrainedTokenizerFast, template: TemplateConfig
@@ -66,13 +71,15 @@ def cached_token_table(
         table = build_token_table(graph, tokenizer, template)
         folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder.parent))
+        unfinished.chmod(0o755)  # mkdtemp's folders are private, a cache may be shared
         for name in ("heads", "relations", "tails"):
             getattr(table, name).save(unfinished, name)
         try:
             unfinished.rename(folder)
         except OSError:
-            # another process was first; a rename onto a folder that is not empty fails
             shutil.rmtree(unfinished)
+            if not folder.is_dir():  # else another process was first
+                raise
     return TokenTable(**{name: RaggedArray.open(folder, name) for name in ("heads", "relations", "tails")})
 
 

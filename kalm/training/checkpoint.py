@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,10 @@ from kalm.distributed import barrier, rank, world_size
 from kalm.provenance import write_json
 from kalm.training.run_folder import newest_checkpoint
 
-ENGINE_TAG = "engine"
+ENGINE_TAG, PROGRESS = "engine", "progress.json"
 
 
-@dataclass(kw_only=True, slots=True)
-class Progress:
-    """Where a run stands, beside what the engine holds."""
-
-    step: int = 0  # optimizer steps done
-    best_valid_mrr: float | None = None  # of the model in `model/`; None before the first validation
-
-
-def save_checkpoint(engine: Any, progress: Progress, checkpoints: Path) -> None:
+def save_checkpoint(engine: Any, step: int, checkpoints: Path) -> None:
     """Write `checkpoints/step-N` from all ranks, then drop the older ones.
 
     All ranks write into a folder with another name, which gets its own by one rename after the last has
@@ -39,10 +30,9 @@ def save_checkpoint(engine: Any, progress: Progress, checkpoints: Path) -> None:
     torch.save(_random_states(), unfinished / f"random-{rank()}.pt")
     barrier()
     if rank() == 0:
-        write_json(unfinished / "progress.json", {**asdict(progress), "world_size": world_size()})
+        write_json(unfinished / PROGRESS, {"step": step, "world_size": world_size()})
         _flush_to_disk(unfinished)
-        finished = checkpoints / f"step-{progress.step:08d}"
-        shutil.rmtree(finished, ignore_errors=True)
+        finished = checkpoints / f"step-{step:08d}"
         unfinished.rename(finished)
         for older in checkpoints.glob("step-*"):
             if older != finished:
@@ -50,8 +40,8 @@ def save_checkpoint(engine: Any, progress: Progress, checkpoints: Path) -> None:
     barrier()
 
 
-def load_checkpoint(engine: Any, checkpoints: Path) -> Progress:
-    """Restore engine and random states from the newest checkpoint.
+def load_checkpoint(engine: Any, checkpoints: Path) -> int:
+    """Restore engine and random states from the newest checkpoint; the number of its steps.
 
     Checkpoints are pickled by DeepSpeed: load only those you trust. The result in `model/` is safetensors.
 
@@ -59,15 +49,15 @@ def load_checkpoint(engine: Any, checkpoints: Path) -> Progress:
         ValueError: there is none, or another number of processes wrote it.
     """
     folder = newest_checkpoint(checkpoints)
-    saved = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
-    if saved.pop("world_size") != world_size():
-        raise ValueError(f"training.resume=true: {folder} was not written by {world_size()} processes; "
-                         "start as many as before")  # fmt: skip
+    saved = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+    if saved["world_size"] != world_size():
+        raise ValueError(f"training.resume=true: {folder} was written by {saved['world_size']} processes and these are "
+                         f"{world_size()}; start as many as before")  # fmt: skip
     # frozen weights are not saved: they come from the base model
     path, _ = engine.load_checkpoint(folder, tag=ENGINE_TAG, load_module_strict=False)
     assert path is not None, "DeepSpeed found nothing to load and said nothing"
     _restore_random_states(torch.load(folder / f"random-{rank()}.pt", weights_only=True))
-    return Progress(**saved)
+    return int(saved["step"])
 
 
 def _random_states() -> dict[str, torch.Tensor]:

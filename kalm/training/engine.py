@@ -31,7 +31,8 @@ def init_distributed() -> torch.device:
         # DeepSpeed would compile a shared-memory all-reduce: half a minute, a C++ compiler, and a lock that a
         # killed run leaves behind to hang the next one. gloo does the same work.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ["WORLD_SIZE"]))
+        # torchrun's name, DeepSpeed's name, and neither with one process
+        local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("LOCAL_SIZE", "1")))
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_world_size))
     deepspeed.init_distributed(dist_backend="nccl" if device.type == "cuda" else "gloo", verbose=False)
     return device
@@ -46,6 +47,7 @@ def initialize(objective: nn.Module, config: Config, *, world_size: int, total_s
         model_parameters=parameter_groups(objective, config.training.weight_decay),
         config=deepspeed_dictionary(config, world_size=world_size, total_steps=total_steps),
     )
+    engine.lr_scheduler.step(0)  # else the first step would have a learning rate of 0
     return engine
 
 

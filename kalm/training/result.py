@@ -1,5 +1,6 @@
 """The result of a run: a model folder that transformers or peft loads as it is."""
 
+import json
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from kalm.config import Config
-from kalm.distributed import barrier, rank
+from kalm.distributed import barrier, broadcast, rank
 from kalm.model.loading import ADAPTER_CONFIG, KALM_FILE, require_adapter
 from kalm.objective.joint import JointObjective
 from kalm.provenance import write_json
@@ -45,9 +46,22 @@ def save_model(
             })  # fmt: skip
             if (unfinished / ADAPTER_CONFIG).is_file():
                 require_adapter(unfinished)
-            shutil.rmtree(folder, ignore_errors=True)
+            old = folder.with_name(".old-model")
+            shutil.rmtree(old, ignore_errors=True)
+            if folder.is_dir():
+                folder.rename(old)
             unfinished.rename(folder)
+            shutil.rmtree(old, ignore_errors=True)
     barrier()
+
+
+def kept_valid_mrr(config: Config) -> float | None:
+    """The validation MRR of the model in `model/`, the same answer on all ranks; None without such a model."""
+    path = config.run.folder / "model" / KALM_FILE
+    mrr = None
+    if rank() == 0 and path.is_file():
+        mrr = json.loads(path.read_text(encoding="utf-8"))["valid_mrr"]
+    return broadcast(mrr)  # type: ignore[no-any-return]
 
 
 def _absolute_if_folder(path: str | None) -> str | None:

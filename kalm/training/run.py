@@ -1,12 +1,13 @@
 """One training run, from a checked config to a model folder."""
 
 import os
+from pathlib import Path
 
 import torch
 from transformers import PreTrainedTokenizerFast
 
 from kalm.config import Config, TemplateConfig
-from kalm.distributed import barrier, rank, world_size
+from kalm.distributed import barrier, broadcast, rank, world_size
 from kalm.graph.inspect import coverage
 from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.graph.sources import load_graph
@@ -15,7 +16,7 @@ from kalm.model.loading import build_encoder, load_saved_tokenizer, load_tokeniz
 from kalm.objective.joint import JointObjective
 from kalm.text.token_table import TokenTable, cached_token_table
 from kalm.training.engine import init_distributed
-from kalm.training.run_folder import describe_run, lock_folder, prepare_folder
+from kalm.training.run_folder import check_folder, lock_folder, start_folder
 from kalm.training.trainer import Trainer
 
 
@@ -28,14 +29,14 @@ def train(config: Config) -> None:
     lock = None
     if int(os.environ.get("RANK", "0")) == 0:
         lock = lock_folder(config.run.folder)
-        prepare_folder(config)
+        check_folder(config)
     device = init_distributed()
     graph = load_graph(config.data.source.value, config.data.folder)
     _say(coverage(graph))
     tokenizer = _shared_tokenizer(config, graph)
     encoder = build_encoder(config.model, tokenizer, config.training.seed)
     table = _shared_table(config, graph, tokenizer)
-    check_lengths(table, encoder, config.template)
+    check_table(table, encoder, config.template)
     objective = JointObjective(
         encoder,
         config.objective,
@@ -44,7 +45,9 @@ def train(config: Config) -> None:
         num_entities=graph.num_entities,
     ).to(device)
     if rank() == 0:
-        describe_run(config, graph, world_size())
+        start_folder(config, graph, world_size())
+        tokenizer.save_pretrained(_tokenizer_folder(config))
+    barrier()
     trainer = Trainer(config, graph, table, tokenizer, objective)
     trained = sum(parameter.numel() for parameter in objective.parameters() if parameter.requires_grad)
     _say(f"{type(encoder.causal_lm).__name__}, {trained:,} trained parameters; {trainer.total_steps:,} steps of "
@@ -54,11 +57,11 @@ def train(config: Config) -> None:
         lock.close()
 
 
-def check_lengths(table: TokenTable, encoder: DualViewLM, template: TemplateConfig) -> None:
+def check_table(table: TokenTable, encoder: DualViewLM, template: TemplateConfig) -> None:
     """Refuse sequences that the LM cannot take, before the first step.
 
     Raises:
-        ValueError: the longest sequence has more tokens than the LM has positions.
+        ValueError: the longest sequence has more tokens than the LM has positions, or a token has no embedding.
     """
     limit = max_positions(encoder)
     if limit is not None and table.max_length > limit:
@@ -66,15 +69,23 @@ def check_lengths(table: TokenTable, encoder: DualViewLM, template: TemplateConf
             f"template.max_description_tokens={template.max_description_tokens}: the longest sequence has "
             f"{table.max_length} tokens and the LM takes {limit}; lower it, or template.max_name_tokens"
         )
+    num_embeddings = encoder.causal_lm.get_input_embeddings().num_embeddings
+    if table.max_token >= num_embeddings:
+        raise ValueError(
+            f"model.path: the tokenizer gives token {table.max_token} and the LM has {num_embeddings} embeddings; "
+            "they do not belong together"
+        )
 
 
 def _shared_tokenizer(config: Config, graph: KnowledgeGraph) -> PreTrainedTokenizerFast:
-    """Made once by rank 0 and read by all, so that no two ranks, and no resumed run, differ in it."""
-    folder = config.run.folder / "checkpoints" / "tokenizer"
-    if rank() == 0 and not folder.is_dir():
-        load_tokenizer(config.model, config.template, graph).save_pretrained(folder)
-    barrier()
-    return load_saved_tokenizer(str(folder))
+    """One and the same on all ranks, and in a resumed run."""
+    if config.training.resume:
+        return load_saved_tokenizer(str(_tokenizer_folder(config)))
+    return broadcast(load_tokenizer(config.model, config.template, graph) if rank() == 0 else None)
+
+
+def _tokenizer_folder(config: Config) -> Path:
+    return config.run.folder / "checkpoints" / "tokenizer"
 
 
 def _shared_table(config: Config, graph: KnowledgeGraph, tokenizer: PreTrainedTokenizerFast) -> TokenTable:

@@ -1,15 +1,19 @@
 """A run's folder: who may write it, and what is kept beside the result."""
 
 import fcntl
+import json
 import os
 import shutil
 from pathlib import Path
 from typing import IO
 
-from kalm.config import Config, save_config
+from kalm.composition import save_config
+from kalm.config import Config
 from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.provenance import environment, write_json
 from kalm.text.token_table import text_digest
+
+LOCK, CONFIG, ENVIRONMENT = ".lock", "config.yaml", "environment.json"
 
 
 def lock_folder(folder: Path) -> IO[str]:
@@ -21,7 +25,7 @@ def lock_folder(folder: Path) -> IO[str]:
         ValueError: another run is writing the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / ".lock").open("a+")
+    lock = (folder / LOCK).open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -36,27 +40,47 @@ def lock_folder(folder: Path) -> IO[str]:
     return lock
 
 
-def prepare_folder(config: Config) -> None:
-    """Make the folder ready for a new or a resumed run; call it with the lock held.
+def check_folder(config: Config) -> None:
+    """Refuse a folder that cannot take a new run, or has nothing to resume; nothing is changed yet.
 
     Raises:
-        ValueError: it holds another run, or nothing to resume.
+        ValueError: it holds another run, or nothing to resume, or what is no run at all.
     """
     folder = config.run.folder
     if config.training.resume:
         newest_checkpoint(folder / "checkpoints")
-        return
-    used = [path for path in folder.iterdir() if path.name != ".lock"]
-    if used and not config.run.overwrite:
-        raise ValueError(f"run.name: {folder} already holds a run; continue it with training.resume=true, "
-                         "delete it with run.overwrite=true, or choose another run.name")  # fmt: skip
-    if used and not (folder / "config.yaml").is_file():
-        raise ValueError(f"run.overwrite=true: {folder} has no config.yaml, so it is not a run; delete it yourself")
-    for path in used:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    elif used := _contents(folder):
+        if not (folder / CONFIG).is_file():
+            raise ValueError(f"run.name: {folder} holds {used[0].name} and is not a run; choose another run.name")
+        if not config.run.overwrite:
+            raise ValueError(f"run.name: {folder} already holds a run; continue it with training.resume=true, "
+                             "delete it with run.overwrite=true, or choose another run.name")  # fmt: skip
+
+
+def start_folder(config: Config, graph: KnowledgeGraph, world_size: int) -> None:
+    """Delete the old run, unless it is resumed, and write config.yaml and environment.json.
+
+    Raises:
+        ValueError: the resumed run had another graph.
+
+    Called when data and model have been loaded, so that a run that cannot start costs nothing. config.yaml comes
+    first and goes last: with it the folder is known as a run's, however a kill may leave it.
+    """
+    folder = config.run.folder
+    data = {"triples": graph.digest(), "texts": text_digest(graph)}
+    if config.training.resume:
+        before = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))["data"]
+        if changed := [part for part, digest in data.items() if before[part] != digest]:
+            raise ValueError(f"training.resume=true: the graph's {' and '.join(changed)} changed since the run was "
+                             "started; restore the files, or start a new run")  # fmt: skip
+    save_config(config, folder / CONFIG)
+    if not config.training.resume:
+        for path in _contents(folder):
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != CONFIG:
+                path.unlink()
+    write_json(folder / ENVIRONMENT, {**environment(), "data": data, "processes": world_size})
 
 
 def newest_checkpoint(checkpoints: Path) -> Path:
@@ -71,9 +95,5 @@ def newest_checkpoint(checkpoints: Path) -> Path:
     return folders[-1]
 
 
-def describe_run(config: Config, graph: KnowledgeGraph, world_size: int) -> None:
-    """Write config.yaml and environment.json."""
-    folder = config.run.folder
-    save_config(config, folder / "config.yaml")
-    data = {"triples": graph.digest(), "texts": text_digest(graph)}
-    write_json(folder / "environment.json", {**environment(), "data": data, "processes": world_size})
+def _contents(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.name != LOCK]

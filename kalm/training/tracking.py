@@ -3,6 +3,8 @@
 import json
 import os
 import socket
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -28,12 +30,12 @@ class Tracker:
         self._file.write(json.dumps(metrics) + "\n")
         self._file.flush()
         if self._wandb is not None:
-            _try_wandb(lambda: self._wandb.log(metrics, step=metrics["step"]))
+            _try_wandb(lambda: self._wandb.log(metrics, step=metrics["step"]), timeout_seconds=5)
 
     def close(self) -> None:
         self._file.close()
         if self._wandb is not None:
-            _try_wandb(self._wandb.finish)
+            _try_wandb(self._wandb.finish, timeout_seconds=30)
 
 
 def _drop_lines_after(path: Path, last_step: int) -> None:
@@ -46,19 +48,21 @@ def _drop_lines_after(path: Path, last_step: int) -> None:
                 kept.append(line)
         except ValueError:
             break  # the line that a kill cut short
-    path.write_text("".join(kept), encoding="utf-8")
+    unfinished = path.with_name(".unfinished-metrics.jsonl")
+    unfinished.write_text("".join(kept), encoding="utf-8")
+    unfinished.replace(path)
 
 
 def _start_wandb(config: Config) -> Any:
     """A wandb run, or None. It never asks, never waits longer than 5 seconds, and never stops the run."""
-    mode = config.tracking.wandb
-    if mode is Tracking.disabled:
+    if config.tracking.wandb is Tracking.disabled:
         return None
-    if mode is Tracking.online and (obstacle := _obstacle_to_wandb()):
-        print(f"tracking.wandb=online: {obstacle}; recording offline instead (upload later with `wandb sync`)")
-        mode = Tracking.offline
 
     def start() -> Any:
+        mode = config.tracking.wandb
+        if mode is Tracking.online and (obstacle := _obstacle_to_wandb()):
+            print(f"tracking.wandb=online: {obstacle}; recording offline instead (upload later with `wandb sync`)")
+            mode = Tracking.offline
         import wandb
 
         return wandb.init(
@@ -66,10 +70,10 @@ def _start_wandb(config: Config) -> Any:
             name=config.run.name,
             dir=str(config.run.folder),
             mode=mode.value,
-            settings=wandb.Settings(init_timeout=3, silent=True, console="off"),
+            settings=wandb.Settings(init_timeout=4, silent=True, console="off"),
         )
 
-    return _try_wandb(start)
+    return _try_wandb(start, timeout_seconds=5)
 
 
 def _obstacle_to_wandb() -> str | None:
@@ -90,9 +94,26 @@ def _obstacle_to_wandb() -> str | None:
     return None
 
 
-def _try_wandb(action: Any) -> Any:
-    try:
-        return action()
-    except Exception as error:  # a tracker must never stop a run, whatever it raises
-        print(f"wandb: {' '.join(str(error).split())[:200]} (the run goes on; metrics.jsonl has everything)")
+def _try_wandb(action: Callable[[], Any], timeout_seconds: float) -> Any:
+    """The action's result; None, and a line that says so, if it fails or takes too long."""
+    results: list[Any] = []
+
+    def attempt() -> None:
+        try:
+            results.append(action())
+        except Exception as error:  # a tracker must never stop a run, whatever it raises
+            _say_lost(" ".join(str(error).split())[:200])
+            results.append(None)
+
+    # in a thread, since neither a name look-up nor wandb's own waits can be bounded from outside
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(timeout_seconds)
+    if not results:
+        _say_lost(f"no answer within {timeout_seconds:g} s")
         return None
+    return results[0]
+
+
+def _say_lost(reason: str) -> None:
+    print(f"wandb: {reason} (the run goes on; metrics.jsonl has everything)", flush=True)

@@ -1,8 +1,6 @@
 """The training loop."""
 
-import signal
 import time
-from types import FrameType
 from typing import Any
 
 import torch
@@ -15,11 +13,12 @@ from kalm.graph.knowledge_graph import KnowledgeGraph, add_inverses
 from kalm.objective.joint import JointObjective, Losses
 from kalm.text.batch import Batch, collate
 from kalm.text.token_table import TokenTable, text_digest
-from kalm.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from kalm.training.checkpoint import load_checkpoint, save_checkpoint
 from kalm.training.engine import initialize
 from kalm.training.progress import ProgressDisplay
-from kalm.training.result import save_model
+from kalm.training.result import kept_valid_mrr, save_model
 from kalm.training.sampler import TripleSampler
+from kalm.training.stop import StopRequest
 from kalm.training.tracking import Tracker
 
 # groups that a batch is padded in; measured on WN18RR: 1 wastes a third of the tokens, 8 a twentieth, and each group
@@ -60,11 +59,14 @@ class Trainer:
         # what is drawn after this point (dropout) differs from rank to rank
         torch.manual_seed(config.training.seed + 1000 * rank())
         self.engine = initialize(objective, config, world_size=world_size(), total_steps=self.total_steps)
-        self.progress = Progress()
         self.checkpoints = config.run.folder / "checkpoints"
+        self.step = 0  # optimizer steps done
+        self.best_valid_mrr: float | None = None  # of the model in `model/`
         if config.training.resume:
-            self.progress = load_checkpoint(self.engine, self.checkpoints)
-        self._stop_asked = False
+            self.step = load_checkpoint(self.engine, self.checkpoints)
+            self.best_valid_mrr = kept_valid_mrr(config)
+        self._saved_step = self.step
+        self._learning_rate = 0.0  # of the last step
 
     def train_step(self, batch: Batch) -> Losses:
         losses: Losses = self.engine(batch)
@@ -72,8 +74,8 @@ class Trainer:
         self.engine.step()
         return losses
 
-    def fit(self) -> bool:
-        """Train to the last step, or until told to stop; True if the run is complete.
+    def fit(self) -> None:
+        """Train to the last step, or until told to stop.
 
         Ctrl-C and SIGTERM finish the step, save a checkpoint and leave.
 
@@ -82,41 +84,60 @@ class Trainer:
         """
         training = self.config.training
         last_step = min(self.total_steps, training.stop_after_steps or self.total_steps)
-        tracker = Tracker(self.config, self.progress.step) if rank() == 0 else None
-        display = ProgressDisplay(self.progress.step, self.total_steps) if rank() == 0 else None
+        tracker = Tracker(self.config, self.step) if rank() == 0 else None
+        display = ProgressDisplay(self.step, self.total_steps) if rank() == 0 else None
         meter = _Meter(self.engine.device)
-        handlers = {number: signal.signal(number, self._ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        stop = StopRequest()
         try:
-            self.engine.train()
-            while self.progress.step < last_step:
-                meter.start_step()
-                batch = self._batch(self.progress.step)
-                losses = self.train_step(batch)
-                self.progress.step += 1
-                stop = meter.end_step(losses, batch, self._stop_asked)
-                step = self.progress.step
-                if step % training.log_every_steps == 0 or step == last_step:
-                    self._log(meter, tracker, display)
-                if display is not None:
-                    display.step(step)
-                if stop:
-                    break
-                if _due(step, training.validate_every_steps) or (step == last_step and training.validate_every_steps):
-                    self._validate(tracker, display)
-                if _due(step, training.checkpoint_every_steps) and step < last_step:
-                    save_checkpoint(self.engine, self.progress, self.checkpoints)
-            save_checkpoint(self.engine, self.progress, self.checkpoints)
-            if not training.validate_every_steps:
-                self._save_model()
-            self._say_goodbye(display)
+            with stop.listening():
+                self.engine.train()
+                stopped = False
+                while self.step < last_step and not stopped:
+                    meter.start_step()
+                    batch = self._batch(self.step)
+                    self._learning_rate = self.engine.get_lr()[0]
+                    losses = self.train_step(batch)
+                    self.step += 1
+                    stopped = meter.end_step(losses, batch, stop.asked)
+                    self._after_step(stopped, last_step, meter, tracker, display)
+                self._save_checkpoint()
+                if not training.validate_every_steps:
+                    self._save_model()
+                self._say_goodbye(display)
         finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
             if display is not None:
                 display.close()
             if tracker is not None:
                 tracker.close()
-        return self.progress.step == self.total_steps
+
+    def _after_step(
+        self,
+        stopped: bool,
+        last_step: int,
+        meter: "_Meter",
+        tracker: Tracker | None,
+        display: ProgressDisplay | None,
+    ) -> None:
+        """Whatever is due: losses are checked before anything is saved, and saved before a long validation."""
+        training = self.config.training
+        meter.check_finite(self.step)
+        is_last = self.step == last_step or stopped
+        if is_last or self.step % training.log_every_steps == 0:
+            self._log(meter, tracker, display)
+        if display is not None:
+            display.step(self.step)
+        if _due(self.step, training.checkpoint_every_steps):
+            self._save_checkpoint()
+        if not stopped and (
+            _due(self.step, training.validate_every_steps) or (is_last and training.validate_every_steps)
+        ):
+            self._save_checkpoint()
+            self._validate(tracker, display)
+
+    def _save_checkpoint(self) -> None:
+        if self.step > self._saved_step:
+            save_checkpoint(self.engine, self.step, self.checkpoints)
+            self._saved_step = self.step
 
     def _batch(self, step: int) -> Batch:
         triples = self.graph.triples["train"][self.sampler.rows(step)]
@@ -126,20 +147,16 @@ class Trainer:
 
     def _log(self, meter: "_Meter", tracker: Tracker | None, display: ProgressDisplay | None) -> None:
         metrics = {
-            "step": self.progress.step,
-            "epoch": self.progress.step * self.config.training.batch_size / self.sampler.num_triples,
+            "step": self.step,
+            "epoch": self.step * self.config.training.batch_size / self.sampler.num_triples,
             **meter.read_and_reset(),
             "temperature": float(self.objective.log_temperature.detach().float().exp()),
-            "lr": self.engine.get_lr()[0],
+            "lr": self._learning_rate,
         }
-        for name in ("loss/contrastive", "loss/triple_completion"):
-            if not torch.isfinite(torch.tensor(metrics[name])):
-                raise ValueError(f"{name} is {metrics[name]} at step {self.progress.step}; lower training.learning_rate"
-                                 " or raise objective.temperature, and resume from the last checkpoint")  # fmt: skip
         if tracker is not None:
             tracker.log(metrics)
         if display is not None:
-            seconds_left = (self.total_steps - self.progress.step) * metrics["seconds_per_step"]
+            seconds_left = (self.total_steps - self.step) * metrics["seconds_per_step"]
             display.metrics(metrics, seconds_left)
 
     def _validate(self, tracker: Tracker | None, display: ProgressDisplay | None) -> None:
@@ -154,34 +171,31 @@ class Trainer:
         )
         # all ranks take the same decision, whatever the last bit of their own number
         mrr = float(all_reduce_sum(torch.tensor(mrr, device=self.engine.device))) / world_size()
-        best = self.progress.best_valid_mrr
+        best = self.best_valid_mrr
         if best is None or mrr > best:
-            self.progress.best_valid_mrr = mrr
+            self.best_valid_mrr = mrr
             self._save_model()
         if tracker is not None:
-            tracker.log({"step": self.progress.step, "valid/mrr": mrr})
+            tracker.log({"step": self.step, "valid/mrr": mrr})
         if display is not None:
-            kept = "best so far, kept" if self.progress.best_valid_mrr == mrr else f"best {best:.4f}"
-            display.note(f"step {self.progress.step}/{self.total_steps}  valid MRR {mrr:.4f} ({kept})")
+            kept = "best so far, kept" if self.best_valid_mrr == mrr else f"best {best:.4f}"
+            display.note(f"step {self.step}/{self.total_steps}  valid MRR {mrr:.4f} ({kept})")
 
     def _save_model(self) -> None:
         description = {
-            "step": self.progress.step,
-            "valid_mrr": self.progress.best_valid_mrr,
+            "step": self.step,
+            "valid_mrr": self.best_valid_mrr,
             "data": {"triples": self.graph.digest(), "texts": text_digest(self.graph)},
         }
         save_model(self.objective, self.tokenizer, self.config, description)
 
-    def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
-        self._stop_asked = True
-
     def _say_goodbye(self, display: ProgressDisplay | None) -> None:
         if display is None:
             return
-        if self.progress.step == self.total_steps:
+        if self.step == self.total_steps:
             display.note(f"done; the model is in {self.config.run.folder / 'model'}")
         else:
-            display.note(f"stopped at step {self.progress.step} with a checkpoint; continue with "
+            display.note(f"stopped at step {self.step} with a checkpoint; continue with "
                          f"run.name={self.config.run.name} training.resume=true")  # fmt: skip
 
 
@@ -213,6 +227,16 @@ class _Meter:
         self._steps += 1
         self._seconds += time.perf_counter() - self._step_start
         return stop
+
+    def check_finite(self, step: int) -> None:
+        """Refuse to go on with a loss that is nan or infinite on any rank; the same answer on all ranks."""
+        if not bool(self._sums.isfinite().all()):
+            contrastive, triple_completion, *_ = self._sums.tolist()
+            raise ValueError(
+                f"a loss is not finite at step {step} (contrastive {contrastive}, triple completion "
+                f"{triple_completion}); the last checkpoint is intact: resume it, or start anew with a lower "
+                "training.learning_rate or a higher objective.temperature"
+            )
 
     def read_and_reset(self) -> dict[str, Any]:
         contrastive, triple_completion, tokens, triples, _ = self._sums.tolist()

@@ -1,0 +1,201 @@
+"""From hydra's composition and the command line to a checked config, and the words for what is wrong."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from kalm.config import Config, KgcConfig, Source, looks_like_folder, require
+
+ConfigType = TypeVar("ConfigType", Config, KgcConfig)
+
+# what a resumed run may change without becoming another run; with other steps the schedule is that of the longer run
+FREE_ON_RESUME = (
+    "run.", "tracking.", "evaluation.", "debug", "data.root", "data.path", "data.cache", "training.resume",
+    "training.stop_after_steps", "training.epochs", "training.max_steps", "training.log_every_steps",
+    "training.checkpoint_every_steps",
+)  # fmt: skip
+
+
+def to_dataclass(composed: DictConfig, schema: type[ConfigType]) -> ConfigType:
+    """The composed config as a checked dataclass.
+
+    Raises:
+        ValueError: a key is unknown or missing, or a value has the wrong type or is not allowed.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), composed)
+        config = OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        raise ValueError(explain(error, schema)) from error
+    assert isinstance(config, schema)
+    return config
+
+
+def load_config(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
+    """The composed config of a training run, with the run's name filled in.
+
+    Args:
+        composed: what hydra made of `conf/` and the command line.
+        overrides: that command line; it names a run that has no name.
+
+    With `training.resume` the run's own config is taken, so that its overrides need not be repeated.
+
+    Raises:
+        ValueError: see `to_dataclass`; or a resumed run is asked to become another one.
+    """
+    config = to_dataclass(composed, Config)
+    if config.run.name is None:
+        config.run.name = _run_name(config, overrides)
+    _make_paths_absolute(config)
+    saved = config.run.folder / "config.yaml"
+    if config.training.resume and saved.is_file():
+        return _resumed(config, read_config(saved), overrides)
+    return config
+
+
+def validate(config: Config, world_size: int) -> None:
+    """Checks across sections and of paths, before any data or model loads.
+
+    Raises:
+        ValueError: naming the key, the value and what is allowed.
+    """
+    require(config.training.batch_size % world_size == 0, "training.batch_size", config.training.batch_size,
+             f"a multiple of the number of processes, {world_size}")  # fmt: skip
+    folder = config.data.folder
+    if folder is not None:
+        key = "data.path" if config.data.path else "data.root"
+        require(folder.is_dir(), key, str(folder), "a folder that exists")
+    else:
+        require(config.data.source is Source.umls, "data.root", None,
+                f"the folder with the files of data={config.data.source.value}")  # fmt: skip
+    path = config.model.path
+    if path is not None and looks_like_folder(path):
+        require((Path(path).expanduser() / "config.json").is_file(), "model.path", path,
+                 "a folder with config.json, tokenizer and weights, or a hub name like owner/model")  # fmt: skip
+
+
+def save_config(config: Config, path: Path) -> None:
+    """Write the resolved config as YAML that can start the run again, from its first step to its last."""
+    anew = replace(
+        config,
+        run=replace(config.run, overwrite=False),
+        training=replace(config.training, resume=False, stop_after_steps=None),
+    )
+    path.write_text(OmegaConf.to_yaml(OmegaConf.structured(anew)), encoding="utf-8")
+
+
+def read_config(path: Path) -> Config:
+    """A run's own config.
+
+    Raises:
+        ValueError: there is none, or this version of kalm does not know it.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path.parent} is not a run: it has no {path.name} (run=runs/NAME names a run's folder)")
+    try:
+        loaded = OmegaConf.load(path)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    assert isinstance(loaded, DictConfig)
+    return to_dataclass(loaded, Config)
+
+
+def complete_groups(overrides: Sequence[str]) -> list[str]:
+    """`model.path=X` alone means the group `model=pretrained`, and `data.path=X` alone `data=folder`."""
+    keys = _keys(overrides)
+    implied = (("model.path", "model", "pretrained"), ("data.path", "data", "folder"))
+    return [f"{group}={choice}" for key, group, choice in implied if key in keys and group not in keys] + list(
+        overrides
+    )
+
+
+def explain(error: Exception, schema: type) -> str:
+    """One line for a fault in the config: key, fault, and the nearest right name."""
+    omega = _find_cause(error, OmegaConfBaseException)
+    text = " ".join(str(omega or error).split())
+    text = re.sub(r" (full_key|object_type|reference_type|Config search path)[:=].*", "", text)
+    key = getattr(omega, "full_key", None)
+    if not key:
+        return text
+    line = f"{key}: {text}"
+    known = _all_keys(schema)
+    if key in known:
+        return line.replace("is not in struct", "has no place here: its section is null under the chosen group")
+    if near := get_close_matches(key, known, n=3, cutoff=0.5):
+        return f"{line}; did you mean {' or '.join(near)}?"
+    return f"{line}; known sections: {', '.join(field.name for field in fields(schema))}"
+
+
+def _keys(overrides: Sequence[str]) -> list[str]:
+    return [override.lstrip("+~").partition("=")[0] for override in overrides]
+
+
+def _run_name(config: Config, overrides: Sequence[str]) -> str:
+    parts = [config.data.source.value, config.model.name, config.objective.name]
+    named_above = ("data", "model", "objective")
+    no_result = ("run.", "tracking.", "hydra", "debug", "data.cache", "training.resume", "training.stop_after_steps")
+    for key, override in sorted(zip(_keys(overrides), overrides, strict=True)):
+        if key not in named_above and not key.startswith(no_result):
+            parts.append(override.lstrip("+~"))
+    name = re.sub(r"[^\w.=,+-]", "_", "-".join(parts))
+    # a folder's name has at most 255 bytes; the digest keeps long names apart
+    return name if len(name) <= 120 else f"{name[:110]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _make_paths_absolute(config: Config) -> None:
+    """So that a saved config means the same from any folder."""
+    for section, name in ((config.data, "root"), (config.data, "path"), (config.model, "path")):
+        path = getattr(section, name)
+        if path is not None and (section is config.data or looks_like_folder(path)):
+            setattr(section, name, str(Path(path).expanduser().absolute()))
+
+
+def _resumed(config: Config, saved: Config, overrides: Sequence[str]) -> Config:
+    """The saved config, with what a resumed run may change taken from the command line."""
+    keys = _keys(overrides)
+    asked, own = _flat(config), OmegaConf.structured(saved)
+    for key, value in _flat(saved).items():
+        # a group on the command line (data=wn18rr) asks for all of its keys
+        named = key in keys or any(key.startswith(f"{group}.") for group in keys)
+        if not named or asked.get(key) == value:
+            continue
+        require(key.startswith(FREE_ON_RESUME), key, asked.get(key),
+                f"{value!r} as in {config.run.folder / 'config.yaml'} when the run is resumed")  # fmt: skip
+        OmegaConf.update(own, key, asked[key])
+    return to_dataclass(own, Config)
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    def flatten(section: dict[str, Any], prefix: str) -> dict[str, Any]:
+        flat: dict[str, Any] = {}
+        for name, value in section.items():
+            flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        return flat
+
+    container = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
+    assert isinstance(container, dict)
+    return flatten({str(key): value for key, value in container.items()}, "")
+
+
+def _all_keys(schema: type, prefix: str = "") -> list[str]:
+    keys = []
+    for field in fields(schema):
+        keys.append(prefix + field.name)
+        for part in (field.type, *get_args(field.type)):  # the parts of `Section | None`
+            if isinstance(part, type) and is_dataclass(part):
+                keys += _all_keys(part, f"{prefix}{field.name}.")
+    return keys
+
+
+def _find_cause(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:
+    while error is not None and not isinstance(error, kind):
+        error = error.__cause__ or error.__context__
+    return error
