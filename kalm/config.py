@@ -161,13 +161,13 @@ class ObjectiveConfig:
     temperature: float  # divides the cosine similarity, at the start
     learn_temperature: bool  # let the optimizer change it
     additive_margin: float  # subtracted from the positive's similarity before the division
-    label_smoothing: float  # share of the contrastive target spread evenly over a query's candidates
+    false_negative_rate: float  # share of a query's unmasked negatives taken to be true tails the graph lacks
     logit_chunk_tokens: int  # tail tokens whose logits over the vocabulary are held at once
 
     def __post_init__(self) -> None:
         require_positive("objective.temperature", self.temperature)
         require_not_negative("objective.additive_margin", self.additive_margin)
-        require_share("objective.label_smoothing", self.label_smoothing)
+        require_share("objective.false_negative_rate", self.false_negative_rate)
         require_not_negative("objective.contrastive_weight", self.contrastive_weight)
         require_not_negative("objective.triple_completion_weight", self.triple_completion_weight)
         require(self.contrastive_weight + self.triple_completion_weight > 0, "objective.contrastive_weight",

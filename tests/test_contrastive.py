@@ -11,47 +11,56 @@ from kalm.graph.known_tails import known_tails
 from kalm.objective.contrastive import columns_of, distinct_targets, false_negative_mask, info_nce
 
 
-def loop_info_nce(similarity, positives, temperature, margin, mask, smoothing):
+def loop_info_nce(similarity, positives, temperature, margin, mask, rate):
     """The formula, one query and one target at a time."""
     losses = []
     for i, positive in enumerate(positives.tolist()):
-        logits = {
-            j: (similarity[i, j] - (margin if j == positive else 0)) / temperature
-            for j in range(similarity.shape[1])
-            if mask is None or not mask[i, j]
-        }
-        log_normaliser = torch.logsumexp(torch.stack(list(logits.values())), dim=0)
-        own = log_normaliser - logits[positive]
-        spread = sum(log_normaliser - logit for logit in logits.values()) / len(logits)
-        losses.append((1 - smoothing) * own + smoothing * spread)
+        negatives = [j for j in range(similarity.shape[1]) if j != positive and (mask is None or not mask[i, j])]
+        own = torch.exp((similarity[i, positive] - margin) / temperature)
+        total = sum((torch.exp(similarity[i, j] / temperature) for j in negatives), torch.zeros(1))
+        if rate:
+            corrected = (total - rate * len(negatives) * own) / (1 - rate)
+            total = torch.maximum(corrected, len(negatives) * torch.exp(-1 / temperature))
+        losses.append(-torch.log(own / (own + total)))
     return sum(losses) / len(losses)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("rate", [0.0, 0.05, 0.3])
 @pytest.mark.parametrize("masked", [False, True])
-def test_info_nce_equals_the_loop_in_value_and_gradient(masked, smoothing):
+def test_info_nce_equals_the_loop_in_value_and_gradient(masked, rate):
     generator = torch.Generator().manual_seed(1)
     values = torch.rand(5, 7, generator=generator) * 2 - 1
+    values[0, 0] = 1.0  # a positive far above its negatives, where the corrected sum is at its least
     positives = torch.tensor([0, 3, 3, 6, 1])
     mask = torch.rand(5, 7, generator=generator) < 0.3
     mask[torch.arange(5), positives] = False
+    mask[4] = torch.arange(7) != 1  # a query without any negative
     mask = mask if masked else None
     results = []
-    for loss in (loop_info_nce, None):
+    for of_loop in (True, False):
         similarity = values.clone().requires_grad_()
-        log_temperature = torch.tensor([math.log(0.05)], requires_grad=True)
-        if loss is None:
+        log_temperature = torch.tensor([math.log(0.2)], requires_grad=True)
+        if of_loop:
+            value = loop_info_nce(similarity, positives, log_temperature.exp(), 0.02, mask, rate).squeeze()
+        else:
             value = info_nce(
                 similarity, positives, temperature=log_temperature.exp(), additive_margin=0.02,
-                false_negative_mask=mask, label_smoothing=smoothing,
+                false_negative_mask=mask, false_negative_rate=rate,
             )  # fmt: skip
-        else:
-            value = loss(similarity, positives, log_temperature.exp(), 0.02, mask, smoothing).squeeze()
         value.backward()
         results.append((value.detach(), similarity.grad, log_temperature.grad))
     for expected, found in zip(*results, strict=True):
         # float32 sums in another order
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.1])
+def test_info_nce_stays_finite_at_a_very_low_temperature(rate):
+    similarity = torch.tensor([[-1.0, 1.0, 1.0]], requires_grad=True)
+    loss = info_nce(similarity, torch.tensor([0]), temperature=0.001, false_negative_rate=rate)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(2000 + math.log(2) - math.log(1 - rate), rel=1e-5)
+    assert bool(similarity.grad.isfinite().all())
 
 
 def test_info_nce_without_margin_and_mask_is_cross_entropy():

@@ -17,7 +17,7 @@ WORKER = Path(__file__).with_name("distributed_worker.py")
 def task(tmp_path, encoder, table, toy_graph):
     config = ObjectiveConfig(
         name="test", contrastive_weight=1.0, triple_completion_weight=0.3, temperature=0.07, learn_temperature=True,
-        additive_margin=0.02, label_smoothing=0.1, logit_chunk_tokens=5,
+        additive_margin=0.02, false_negative_rate=0.1, logit_chunk_tokens=5,
     )  # fmt: skip
     objective = JointObjective(
         encoder, config, torch.from_numpy(toy_graph.known_tail_keys(["train"])),

@@ -181,7 +181,7 @@ class _System:
 def _one_pass(encoder: DualViewLM, table: TokenTable, triples: Triples) -> nn.Module:
     config = ObjectiveConfig(
         name="speed", contrastive_weight=1.0, triple_completion_weight=LM_WEIGHT, temperature=TEMPERATURE,
-        learn_temperature=True, additive_margin=MARGIN, label_smoothing=0.0, logit_chunk_tokens=4096,
+        learn_temperature=True, additive_margin=MARGIN, false_negative_rate=0.0, logit_chunk_tokens=4096,
     )  # fmt: skip
     keys = np.unique(triple_keys(add_inverses(triples, NUM_RELATIONS), NUM_RELATIONS, NUM_ENTITIES))
     return JointObjective(

@@ -1,8 +1,9 @@
 """Explicit alignment: queries against target entities."""
 
+import math
+
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 
 from kalm.graph.known_tails import known_tails
 
@@ -72,15 +73,19 @@ def info_nce(
     temperature: Tensor | float,
     additive_margin: float = 0.0,
     false_negative_mask: Tensor | None = None,
-    label_smoothing: float = 0.0,
+    false_negative_rate: float = 0.0,
 ) -> Tensor:
     """InfoNCE with additive margin, averaged over this rank's queries.
 
     loss_i = -log softmax((similarity_i - additive_margin * onehot_i) / temperature)[positive_i]
     Source: SimKGC (arXiv 2203.02167), Eq. 3; KaLM (arXiv 2412.04948), explicit alignment. Differs in taking the
     targets from a list of distinct entities instead of one per row, because a repeated entity would count as
-    its own negative; and in the optional label smoothing, which spreads a share of the target evenly over all
-    unmasked columns.
+    its own negative.
+
+    A rate above 0 makes it debiased (arXiv 2007.00224, Eq. 7 and 8): of N negatives, rate * N are taken to be true
+    tails that the graph does not know, as likely as the positive, and their share is subtracted from the sum over
+    negatives, which stays at least N exp(-1 / temperature). Differs in being used beside the mask, for what the mask
+    cannot know: in a dense graph every held-out tail is pushed away by every batch otherwise.
 
     Args:
         similarity: cosine of each local query with every target, (B, G), float32.
@@ -88,7 +93,7 @@ def info_nce(
         temperature: divides the similarity, > 0.
         additive_margin: same unit as the similarity, >= 0; 0 in evaluation.
         false_negative_mask: (B, G), True = leave this target out of the sum.
-        label_smoothing: in [0, 1).
+        false_negative_rate: share of the remaining negatives assumed to be unknown true tails, in [0, 1).
 
     Returns:
         Scalar, float32.
@@ -99,20 +104,27 @@ def info_nce(
     if positive_columns.shape != similarity.shape[:1]:
         raise ValueError(f"{tuple(positive_columns.shape)} positives for similarity {tuple(similarity.shape)}")
     positives = positive_columns[:, None]
-    margin = torch.full_like(positives, additive_margin, dtype=similarity.dtype)
-    logits = similarity.scatter_add(1, positives, -margin) / temperature
-    if false_negative_mask is None:
-        candidates = torch.ones_like(similarity, dtype=torch.bool)
-    elif false_negative_mask.shape != similarity.shape:
-        raise ValueError(f"mask {tuple(false_negative_mask.shape)} for similarity {tuple(similarity.shape)}")
-    elif bool(false_negative_mask.gather(1, positives).any()):
-        raise ValueError("the false-negative mask covers a positive")
-    else:
-        candidates = ~false_negative_mask
-        logits = logits.masked_fill(false_negative_mask, -torch.inf)
-    log_probabilities = F.log_softmax(logits, dim=1)
-    loss = -log_probabilities.gather(1, positives).mean()
-    if label_smoothing == 0:
-        return loss
-    spread = log_probabilities.masked_fill(~candidates, 0).sum(dim=1) / candidates.sum(dim=1)
-    return (1 - label_smoothing) * loss - label_smoothing * spread.mean()
+    own = (similarity.gather(1, positives) - additive_margin) / temperature  # (B, 1)
+    is_negative = torch.ones_like(similarity, dtype=torch.bool).scatter(1, positives, False)
+    if false_negative_mask is not None:
+        if false_negative_mask.shape != similarity.shape:
+            raise ValueError(f"mask {tuple(false_negative_mask.shape)} for similarity {tuple(similarity.shape)}")
+        if bool(false_negative_mask.gather(1, positives).any()):
+            raise ValueError("the false-negative mask covers a positive")
+        is_negative &= ~false_negative_mask
+    # relative to the positive: the loss is log(1 + sum over negatives of exp(negative - own))
+    negatives = (similarity / temperature - own).masked_fill(~is_negative, -torch.inf)
+    zero = torch.zeros_like(own)
+    if false_negative_rate == 0:
+        return torch.logsumexp(torch.cat([zero, negatives], dim=1), dim=1).mean()
+    log_sum = torch.logsumexp(torch.cat([negatives, zero - 1e4], dim=1), dim=1)  # finite without any negative
+    return _debiased(log_sum, own[:, 0], is_negative.sum(dim=1), temperature, false_negative_rate).mean()
+
+
+def _debiased(log_sum: Tensor, own: Tensor, num_negatives: Tensor, temperature: Tensor | float, rate: float) -> Tensor:
+    """log(1 + corrected sum of exp(negative - own)), (B,); log_sum is the logarithm of the sum as it is."""
+    sums = log_sum.clamp(max=20).exp()
+    least = num_negatives * torch.exp(-1 / temperature - own)
+    corrected = torch.maximum((sums - rate * num_negatives) / (1 - rate), least)
+    # beyond e^20 the correction is lost in float32, and exp would overflow
+    return torch.where(log_sum > 20, log_sum - math.log(1 - rate), torch.log1p(corrected))

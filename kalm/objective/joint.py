@@ -95,5 +95,5 @@ class JointObjective(nn.Module):
             temperature=self.log_temperature.float().exp(),
             additive_margin=self.config.additive_margin,
             false_negative_mask=mask,
-            label_smoothing=self.config.label_smoothing,
+            false_negative_rate=self.config.false_negative_rate,
         )
