@@ -204,7 +204,9 @@ def test_every_schedule_is_one_that_deepspeed_builds(schedule, total_steps):
 
 
 def test_paths_in_the_readme_exist():
-    for name in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / "README.md").read_text()):
+    names = re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / "README.md").read_text())
+    assert names
+    for name in names:
         assert (ROOT / Path(name)).exists(), name
 
 

@@ -36,6 +36,16 @@ class Workplace:
     def train(self, *arguments: str, launcher: tuple[str, ...] = (sys.executable,)) -> subprocess.CompletedProcess:
         return self.call(self.command(*arguments, launcher=launcher))
 
+    def start(self, *arguments: str, launcher: tuple[str, ...] = (sys.executable,)) -> subprocess.Popen:
+        return subprocess.Popen(
+            self.command(*arguments, launcher=launcher), cwd=self.folder, env=self.environment,
+            stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def checkpoint_step(self, name: str) -> int:
+        (checkpoint,) = (self.run(name) / "checkpoints").glob("step-*")
+        return json.loads((checkpoint / "progress.json").read_text())["step"]
+
     def kgc(self, *arguments: str) -> subprocess.CompletedProcess:
         return self.call([sys.executable, str(ROOT / "eval" / "kgc.py"), *arguments])
 
@@ -191,22 +201,22 @@ def test_a_run_that_cannot_start_leaves_the_old_one(trained):
     assert sorted(trained.run("whole").rglob("*")) == before
 
 
-def test_sigterm_saves_and_leaves_and_a_second_writer_is_refused(workplace):
+def test_sigterm_and_ctrl_c_save_and_leave_and_a_second_writer_is_refused(workplace):
     long = ("run.name=stopped", "training.max_steps=100000")
-    command = workplace.command(*long)
-    with subprocess.Popen(
-        command, cwd=workplace.folder, env=workplace.environment, stdout=subprocess.PIPE, text=True
-    ) as process:
+    # SIGTERM reaches the deepspeed command alone, as `kill` or a batch system would send it
+    with workplace.start(*long, launcher=(DEEPSPEED, "--master_port", "29612")) as process:
         assert any(line.startswith("step 3/") for line in process.stdout)
         assert_user_error(workplace.train(*long, "training.resume=true"), "is being written by another run")
         process.send_signal(signal.SIGTERM)
         assert "stopped at step" in process.stdout.read()
+    step = workplace.checkpoint_step("stopped")
+    with workplace.start(*long, "training.resume=true") as process:
+        assert any(line.startswith(f"step {step + 3}/") for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        assert "stopped at step" in process.stdout.read()
     assert process.returncode == 0
-    (checkpoint,) = (workplace.run("stopped") / "checkpoints").glob("step-*")
-    step = json.loads((checkpoint / "progress.json").read_text())["step"]
-    resumed = workplace.train(*long, "training.resume=true", f"training.stop_after_steps={step + 2}")
-    assert resumed.returncode == 0
-    assert len(workplace.losses("stopped")) == step + 2
+    assert workplace.checkpoint_step("stopped") >= step + 3
+    assert len(workplace.losses("stopped")) == workplace.checkpoint_step("stopped")
 
 
 def test_a_run_is_not_overwritten_unless_asked(trained):
@@ -278,3 +288,21 @@ def test_wandb_offline_records_and_online_without_a_key_goes_on(workplace):
     assert result.returncode == 0, result.stderr
     assert "no API key" in result.stdout
     assert list((workplace.run("tracked") / "wandb").glob("offline-run-*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_adapters_trained_under_zero_3_change_the_model(trained, dtype):
+    name = f"adapters-{dtype}"
+    command = [
+        DEEPSPEED, "--num_gpus", "2", "--master_port", "29613", str(ROOT / "launch" / "train.py"), *trained.common,
+        f"model.path={trained.run('whole') / 'model'}", "model.lora.enabled=true", f"model.dtype={dtype}",
+        "deepspeed.zero_stage=3", "training.max_steps=4", "training.batch_size=8", "training.learning_rate=1e-2",
+        "training.validate_every_steps=2", f"run.name={name}",
+    ]  # fmt: skip
+    result = trained.call(command)
+    assert result.returncode == 0, result.stderr
+    evaluated = trained.kgc(f"run=runs/{name}", "split=train")
+    assert evaluated.returncode == 0, evaluated.stderr
+    report = json.loads((trained.run(name) / "eval" / "kgc-train.json").read_text())
+    assert report["metrics"]["both"]["mrr"] != report["baselines"]["untrained LM"]["both"]["mrr"]

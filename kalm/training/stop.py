@@ -3,7 +3,7 @@
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 import psutil
@@ -14,12 +14,11 @@ class StopRequest:
 
     def __init__(self) -> None:
         self._signalled = False
-        self._launcher = _deepspeed_command()
+        self._launcher_is_gone = _watch_deepspeed_command()
 
     @property
     def asked(self) -> bool:
-        # SIGTERM to the `deepspeed` command ends that command alone; without this check the run would go on unseen
-        return self._signalled or (self._launcher is not None and not self._launcher.is_running())
+        return self._signalled or self._launcher_is_gone()
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -35,14 +34,25 @@ class StopRequest:
         self._signalled = True
 
 
-def _deepspeed_command() -> psutil.Process | None:
-    """The `deepspeed` command that this process belongs to: it starts launch.py, which starts this process."""
+def _watch_deepspeed_command() -> Callable[[], bool]:
+    """Tells whether the `deepspeed` command has ended: it starts launch.py, which starts this process.
+
+    SIGTERM to the command ends the command alone; launch.py and this process would go on unseen.
+    """
     try:
         launch = psutil.Process(os.getppid())
-        if not any("deepspeed.launcher.launch" in part for part in launch.cmdline()):
-            return None
         command = launch.parent()
-        is_runner = command is not None and any(part.endswith("/deepspeed") for part in command.cmdline())
-        return command if is_runner else None
+        is_launched = any("deepspeed.launcher.launch" in part for part in launch.cmdline())
+        if command is None or not is_launched or not any(part.endswith("/deepspeed") for part in command.cmdline()):
+            return lambda: False
+        command_pid = command.pid
     except psutil.Error:
-        return None
+        return lambda: False
+
+    def is_gone() -> bool:
+        try:
+            return launch.ppid() != command_pid  # adopted by another process; holds for a zombie too
+        except psutil.NoSuchProcess:
+            return True
+
+    return is_gone
