@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 # what the installed environment depends on: a change here installs again
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check format lint types setup clean
+.PHONY: demo test check lint format setup clean
 
 demo: setup
 	$(BIN)/deepspeed launch/train.py run.name=demo run.overwrite=true
@@ -16,11 +16,12 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
-check: setup
+check: lint test
+
+lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
 
 format: setup
 	$(BIN)/ruff format .

@@ -15,8 +15,12 @@ def init_distributed() -> torch.device:
     """Join the other processes and choose this one's device.
 
     Works under `deepspeed`, under torchrun, and as plain `python`, which is then the only process.
+
+    Raises:
+        ValueError: the port where the processes meet is taken.
     """
-    if "RANK" not in os.environ:
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        # alone there is nobody to meet: any free port will do, so that several runs fit on one machine
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -34,7 +38,14 @@ def init_distributed() -> torch.device:
         # torchrun's name, DeepSpeed's name, and neither with one process
         local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("LOCAL_SIZE", "1")))
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_world_size))
-    deepspeed.init_distributed(dist_backend="nccl" if device.type == "cuda" else "gloo", verbose=False)
+    try:
+        deepspeed.init_distributed(dist_backend="nccl" if device.type == "cuda" else "gloo", verbose=False)
+    except torch.distributed.DistNetworkError as error:
+        port = os.environ.get("MASTER_PORT")
+        raise ValueError(
+            f"port {port}, where the processes are to meet, cannot be used (another run?); choose another: "
+            f"deepspeed --master_port NUMBER launch/train.py ... ({_first_line(error)})"
+        ) from error
     return device
 
 
@@ -116,6 +127,10 @@ def _scheduler(config: Config, total_steps: int) -> dict[str, Any]:
     if training.schedule is Schedule.constant:
         return {"type": "WarmupLR", "params": params}
     return {"type": "WarmupDecayLR", "params": {**params, "total_num_steps": max(total_steps, warmup_steps + 1)}}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]
 
 
 def _device() -> torch.device:

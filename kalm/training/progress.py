@@ -3,12 +3,14 @@
 import sys
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 
 class ProgressDisplay:
-    """A live bar when standard output is a terminal, else one line per log step.
+    """A live bar, with the metrics below it, when standard output is a terminal; else one line per log step.
 
     Args:
         first_step, last_step: the run goes from one to the other.
@@ -16,40 +18,41 @@ class ProgressDisplay:
 
     def __init__(self, first_step: int, last_step: int) -> None:
         self._last_step = last_step
-        self._bar: Progress | None = None
+        self._live: Live | None = None
         if sys.stdout.isatty():
-            self._bar = Progress(
-                TextColumn("train"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[metrics]}"),
-                TextColumn("ETA"), TimeRemainingColumn(), console=Console(),
-            )  # fmt: skip
-            self._bar.start()
-            self._task = self._bar.add_task("train", total=last_step, completed=first_step, metrics="")
+            self._bar = Progress(TextColumn("train"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                                 TextColumn("ETA {task.fields[eta]}"))  # fmt: skip
+            self._task = self._bar.add_task("train", total=last_step, completed=first_step, eta="-:--")
+            self._metrics = Text()
+            self._live = Live(Group(self._bar, self._metrics), console=Console(), refresh_per_second=4)
+            self._live.start()
 
     def step(self, step: int) -> None:
-        if self._bar is not None:
+        if self._live is not None:
             self._bar.update(self._task, completed=step)
 
     def metrics(self, metrics: dict[str, Any], seconds_left: float) -> None:
         """Show the metrics of a log step."""
+        minutes, seconds = divmod(round(seconds_left), 60)
         text = (
             f"contrastive {metrics['loss/contrastive']:.4f}  "
             f"triple completion {metrics['loss/triple_completion']:.4f}  "
             f"{metrics['triples_per_second']:,.0f} triples/s  {metrics['tokens_per_second']:,.0f} tokens/s"
         )
-        if self._bar is not None:
-            self._bar.update(self._task, metrics=text)
+        eta = f"{minutes}:{seconds:02d}"
+        if self._live is not None:
+            self._bar.update(self._task, eta=eta)
+            self._metrics.plain = text
         else:
-            minutes, seconds = divmod(round(seconds_left), 60)
-            line = f"step {metrics['step']}/{self._last_step}  {text}  ETA {minutes}:{seconds:02d}"
-            print(line, flush=True)
+            print(f"step {metrics['step']}/{self._last_step}  {text}  ETA {eta}", flush=True)
 
     def note(self, text: str) -> None:
         """A line that stays above the bar."""
-        if self._bar is not None:
-            self._bar.console.print(text, highlight=False)
+        if self._live is not None:
+            self._live.console.print(text, highlight=False)
         else:
             print(text, flush=True)
 
     def close(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        if self._live is not None:
+            self._live.stop()
