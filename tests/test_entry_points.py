@@ -244,7 +244,7 @@ def test_a_bad_config_is_one_line_and_leaves_nothing(workplace, case):
     result = workplace.train("run.name=bad", *arguments)
     assert time.perf_counter() - start < 60, "it must not have trained"
     assert_user_error(result, *fragments)
-    assert not (workplace.run("bad") / "config.yaml").exists()
+    assert not workplace.run("bad").exists()
 
 
 def test_an_unknown_model_folder_is_one_line(workplace):
@@ -269,6 +269,7 @@ def test_a_bad_line_is_named_with_its_file_and_number(workplace):
     (folder / "valid.txt").write_text("ann\tlikes\tcat\nbob\tlikes\n")
     result = workplace.train(f"data.path={folder}", "run.name=broken")
     assert_user_error(result, f"{folder}/valid.txt:2", "2 tab-separated columns, expected 3")
+    assert not workplace.run("broken").exists()
 
 
 def test_help_names_the_groups_and_keys(workplace):

@@ -44,7 +44,7 @@ def split_queries(graph: KnowledgeGraph, split: str, sample: int | None = None, 
 
 
 def embed(encoder: DualViewLM, table: TokenTable, queries: Triples, config: EvaluationConfig) -> Embeddings:
-    """Encode all entities, and each distinct query once.
+    """Encode all entities and queries; each distinct text once.
 
     Raises:
         ValueError: the model gives embeddings that are not finite.

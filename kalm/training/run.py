@@ -16,7 +16,7 @@ from kalm.model.loading import build_encoder, load_saved_tokenizer, load_tokeniz
 from kalm.objective.joint import JointObjective
 from kalm.text.token_table import TokenTable, cached_token_table
 from kalm.training.engine import init_distributed
-from kalm.training.run_folder import check_folder, lock_folder, start_folder
+from kalm.training.run_folder import check_folder, lock_folder, remove_if_empty, start_folder
 from kalm.training.trainer import Trainer
 
 
@@ -26,10 +26,20 @@ def train(config: Config) -> None:
     Raises:
         ValueError: data, model or run folder are not usable.
     """
-    lock = None
-    if int(os.environ.get("RANK", "0")) == 0:
-        lock = lock_folder(config.run.folder)
-        check_folder(config)
+    if int(os.environ.get("RANK", "0")) > 0:
+        _set_up(config).fit()
+        return
+    with lock_folder(config.run.folder):
+        try:
+            check_folder(config)
+            trainer = _set_up(config)
+        except BaseException:
+            remove_if_empty(config.run.folder)
+            raise
+        trainer.fit()
+
+
+def _set_up(config: Config) -> Trainer:
     device = init_distributed()
     graph = load_graph(config.data.source.value, config.data.folder)
     _say(coverage(graph))
@@ -52,9 +62,7 @@ def train(config: Config) -> None:
     trained = sum(parameter.numel() for parameter in objective.parameters() if parameter.requires_grad)
     _say(f"{type(encoder.causal_lm).__name__}, {trained:,} trained parameters; {trainer.total_steps:,} steps of "
          f"{config.training.batch_size} triples on {world_size()} x {device.type}; {config.run.folder}")  # fmt: skip
-    trainer.fit()
-    if lock is not None:
-        lock.close()
+    return trainer
 
 
 def check_table(table: TokenTable, encoder: DualViewLM, template: TemplateConfig) -> None:

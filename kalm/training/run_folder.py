@@ -40,6 +40,13 @@ def lock_folder(folder: Path) -> IO[str]:
     return lock
 
 
+def remove_if_empty(folder: Path) -> None:
+    """Delete the folder if a run that could not start has left nothing in it; call it with the lock held."""
+    if not _contents(folder):
+        (folder / LOCK).unlink()
+        folder.rmdir()
+
+
 def check_folder(config: Config) -> None:
     """Refuse a folder that cannot take a new run, or has nothing to resume; nothing is changed yet.
 

@@ -1,0 +1,27 @@
+"""The core runs wherever torch and transformers do, and arrows between packages point one way."""
+
+import re
+import subprocess
+import sys
+
+from conftest import ROOT
+
+CORE = ["kalm.graph.sources", "kalm.text.batch", "kalm.model.loading", "kalm.objective.joint"]
+# each may use those before it
+LAYERS = ["graph", "text", "model", "objective", "evaluation", "training"]
+
+
+def test_the_core_imports_without_the_heavy_packages():
+    absent = ["deepspeed", "faiss", "pykeen", "wandb", "peft", "hydra", "omegaconf", "rich"]
+    program = f"import sys; sys.modules.update(dict.fromkeys({absent})); import {', '.join(CORE)}"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True, timeout=120)
+
+
+def test_arrows_point_one_way():
+    for place, layer in enumerate(LAYERS):
+        for path in (ROOT / "kalm" / layer).glob("*.py"):
+            used = set(re.findall(r"(?:from|import) kalm\.(\w+)", path.read_text()))
+            assert not used & set(LAYERS[place + 1 :]), path
+    for name in ("config.py", "distributed.py", "provenance.py"):
+        assert "import kalm" not in (text := (ROOT / "kalm" / name).read_text())
+        assert "from kalm" not in text
