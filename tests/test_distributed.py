@@ -47,8 +47,9 @@ def test_each_term_and_its_gradient_are_those_of_one_process(task, offline_envir
                 assert value == pytest.approx(expected_value, rel=1e-5)
                 assert set(gradients) == set(expected)
                 for name in expected:
-                    # float32 sums in another order; the largest gradients are about 1
-                    torch.testing.assert_close(gradients[name], expected[name], rtol=1e-4, atol=1e-6)
+                    # float32 sums in another order: noise grows with the tensor's largest gradient
+                    noise = 2e-5 * float(expected[name].abs().max())
+                    assert float((gradients[name] - expected[name]).abs().max()) <= noise, (num_workers, name)
     assert float(single["contrastive"][1]["log_temperature"].abs()) > 0, "the temperature must be learned"
     assert not single["triple_completion"][1]["log_temperature"].any()
 

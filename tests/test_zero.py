@@ -60,5 +60,7 @@ def test_gradients_of_the_engine_are_those_of_one_process(
     for stage, gradients in results.items():
         assert set(gradients) == set(expected)
         for name, gradient in expected.items():
-            # float32 sums in another order; the largest gradients are about 1
-            torch.testing.assert_close(gradients[name], gradient, rtol=1e-4, atol=1e-6, msg=f"ZeRO-{stage} {name}")
+            # float32 sums in another order: noise grows with the tensor's largest gradient, while a wrong factor or
+            # a lost row would be off by percents of it
+            noise = 2e-5 * float(gradient.abs().max())
+            assert float((gradients[name] - gradient).abs().max()) <= noise, f"ZeRO-{stage} {name}"
