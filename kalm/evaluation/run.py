@@ -25,7 +25,7 @@ from kalm.graph.sources import load_graph
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.model.loading import build_encoder, load_trained
 from kalm.provenance import environment, write_json
-from kalm.text.token_table import TokenTable, cached_token_table, text_digest
+from kalm.text.token_table import TokenTable, cached_token_table, data_digests
 
 
 def evaluate(config: KgcConfig) -> dict[str, Any]:
@@ -87,8 +87,7 @@ def check_graph(graph: KnowledgeGraph, description: dict[str, Any], folder: Path
     Raises:
         ValueError: triples or texts have another digest.
     """
-    digests = {"triples": graph.digest(), "texts": text_digest(graph)}
-    changed = [part for part, digest in digests.items() if description["data"][part] != digest]
+    changed = [part for part, digest in data_digests(graph).items() if description["data"][part] != digest]
     if changed:
         raise ValueError(f"{folder}: the graph's {' and '.join(changed)} changed since the run was trained; "
                          "restore the files, or train again")  # fmt: skip

@@ -95,6 +95,11 @@ def table_digest(graph: KnowledgeGraph, tokenizer: PreTrainedTokenizerFast, temp
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
+def data_digests(graph: KnowledgeGraph) -> dict[str, str]:
+    """What tells one graph from another: the digest of its triples, and that of its texts."""
+    return {"triples": graph.digest(), "texts": text_digest(graph)}
+
+
 def text_digest(graph: KnowledgeGraph) -> str:
     """Hex digest of the graph's names and descriptions, in id order."""
     texts = [list(graph.entity_names), list(graph.entity_descriptions), list(graph.relation_names)]

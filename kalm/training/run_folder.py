@@ -11,7 +11,7 @@ from kalm.composition import save_config
 from kalm.config import Config
 from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.provenance import environment, write_json
-from kalm.text.token_table import text_digest
+from kalm.text.token_table import data_digests
 
 LOCK, CONFIG, ENVIRONMENT = ".lock", "config.yaml", "environment.json"
 
@@ -74,7 +74,7 @@ def start_folder(config: Config, graph: KnowledgeGraph, world_size: int) -> None
     first and goes last: with it the folder is known as a run's, however a kill may leave it.
     """
     folder = config.run.folder
-    data = {"triples": graph.digest(), "texts": text_digest(graph)}
+    data = data_digests(graph)
     if config.training.resume:
         before = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))["data"]
         if changed := [part for part, digest in data.items() if before[part] != digest]:

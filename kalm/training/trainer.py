@@ -12,7 +12,7 @@ from kalm.evaluation.kgc import validation_mrr
 from kalm.graph.knowledge_graph import KnowledgeGraph, add_inverses
 from kalm.objective.joint import JointObjective, Losses
 from kalm.text.batch import Batch, collate
-from kalm.text.token_table import TokenTable, text_digest
+from kalm.text.token_table import TokenTable, data_digests
 from kalm.training.checkpoint import load_checkpoint, save_checkpoint
 from kalm.training.engine import initialize
 from kalm.training.progress import ProgressDisplay
@@ -185,7 +185,7 @@ class Trainer:
         description = {
             "step": self.step,
             "valid_mrr": self.best_valid_mrr,
-            "data": {"triples": self.graph.digest(), "texts": text_digest(self.graph)},
+            "data": data_digests(self.graph),
         }
         save_model(self.objective, self.tokenizer, self.config, description)
 
