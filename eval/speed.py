@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
-import yaml
+from omegaconf import OmegaConf
 
+from kalm.composition import to_dataclass
 from kalm.config import TemplateConfig
 from kalm.evaluation import speed
 from kalm.evaluation.report import print_measurements
@@ -30,7 +31,8 @@ def main() -> None:
     elif arguments.name == "startup":
         rows = speed.measure_startup(repeats=arguments.repeats)
     else:
-        template = TemplateConfig(**yaml.safe_load((ROOT / "conf/template/plain.yaml").read_text(encoding="utf-8")))
+        composed = OmegaConf.load(ROOT / "conf/template/plain.yaml")
+        template = to_dataclass(composed, TemplateConfig)
         rows = speed.measure_tokens(
             arguments.source, arguments.root, arguments.tokenizer, template, repeats=arguments.repeats
         )

@@ -12,9 +12,9 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from kalm.config import Config, KgcConfig, Source, looks_like_folder, require
+from kalm.config import Config, KgcConfig, Source, TemplateConfig, looks_like_folder, require
 
-ConfigType = TypeVar("ConfigType", Config, KgcConfig)
+ConfigType = TypeVar("ConfigType", Config, KgcConfig, TemplateConfig)
 
 # what a resumed run may change without becoming another run; with other steps the schedule is that of the longer run
 FREE_ON_RESUME = (
@@ -67,8 +67,21 @@ def validate(config: Config, world_size: int) -> None:
     Raises:
         ValueError: naming the key, the value and what is allowed.
     """
-    require(config.training.batch_size % world_size == 0, "training.batch_size", config.training.batch_size,
+    training = config.training
+    require(training.batch_size % world_size == 0, "training.batch_size", training.batch_size,
              f"a multiple of the number of processes, {world_size}")  # fmt: skip
+    share = training.batch_size // world_size
+    micro_batch_size = training.micro_batch_size or share
+    require(micro_batch_size <= share, "training.micro_batch_size", micro_batch_size,
+            f"at most training.batch_size / processes = {share}, or null")  # fmt: skip
+    require(share % micro_batch_size == 0, "training.micro_batch_size", micro_batch_size,
+            f"a divisor of training.batch_size / processes = {share}")  # fmt: skip
+    template = config.template
+    if config.objective.separate is None:
+        for key in ("target", "completion"):
+            require(getattr(template, key) is None, f"template.{key}", "a text",
+                    "null in one pass, where a target is the head segment of a sequence; or take "
+                    "objective=kalm_paper")  # fmt: skip
     folder = config.data.folder
     if folder is not None:
         key = "data.path" if config.data.path else "data.root"

@@ -33,6 +33,28 @@ class Schedule(Enum):
     cosine = "cosine"
 
 
+class Scope(Enum):
+    """Whose entities are negatives: those of this process, or of all."""
+
+    rank = "rank"
+    all_ranks = "all_ranks"
+
+
+class Sampling(Enum):
+    """Which triples share a batch: any, or those that random walks over the graph meet."""
+
+    uniform = "uniform"
+    random_walk = "random_walk"
+
+
+class Quantization(Enum):
+    """How the weights of a frozen base are held (bitsandbytes)."""
+
+    none = "none"
+    int8 = "int8"
+    nf4 = "nf4"
+
+
 class Tracking(Enum):
     """Where metrics go beside metrics.jsonl."""
 
@@ -123,23 +145,48 @@ class ModelConfig:
     dropout: float  # share of token embeddings and of read-out states set to 0 in training
     scratch: ScratchConfig | None  # the model to make where there is no path
     lora: LoraConfig | None  # null where there are no pretrained weights to keep
+    quantization: Quantization  # of the base under adapters; needs a GPU
+    gradient_checkpointing: bool  # keep one activation per layer and compute the rest again: less memory, more time
 
     def __post_init__(self) -> None:
         require_share("model.dropout", self.dropout)
+        require(self.quantization is Quantization.none or (self.lora is not None and self.lora.enabled),
+                "model.quantization", self.quantization.value, "none without model.lora.enabled=true, "
+                "since quantized weights cannot be trained")  # fmt: skip
         require((self.path is None) != (self.scratch is None), "model.path", self.path,
                  "a folder or hub name with model=pretrained, and null with model=tiny")  # fmt: skip
         require(self.lora is None or self.path is not None, "model.lora", self.lora, "null without model.path")
 
 
 @dataclass(kw_only=True, slots=True)
+class TargetTemplate:
+    """An entity as target, where that is another text than the head of a query."""
+
+    start: str  # opens the target, before template.head
+    end: str  # closes it: the entity site is its last token
+
+
+@dataclass(kw_only=True, slots=True)
+class CompletionTemplate:
+    """A prompt around head and relation, for completions that are sequences of their own."""
+
+    prompt: str  # opens the sequence, before template.head
+    response: str  # stands between relation and tail
+
+
+@dataclass(kw_only=True, slots=True)
 class TemplateConfig:
-    head: str  # text of an entity as head, with {name}
+    head_start: str  # opens the head segment
+    head: str  # text of an entity, with {name}
     description: str  # follows it where the entity has one, with {description}
-    head_end: str  # closes the head segment: the entity site is its last token
+    head_end: str  # closes the head segment: in one pass the entity site is its last token
     relation: str  # text of a relation, with {relation}
     inverse_relation: str  # text of its inverse, with {relation}
     relation_end: str  # closes the relation segment: the query site is its last token
     tail: str  # what the LM is to write, with {name}
+    describe_tail: bool  # the LM is to write the tail's description too
+    target: TargetTemplate | None  # null: a target is a head segment; anything else needs separate forwards
+    completion: CompletionTemplate | None  # null: the same segments; anything else needs separate forwards
     max_name_tokens: int  # longer names and relations are cut
     max_description_tokens: int  # longer descriptions are cut; 0 leaves them out
 
@@ -154,24 +201,62 @@ class TemplateConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class NegativesConfig:
+    scope: Scope  # whose entities are negatives
+    self_negatives: bool  # a query's own head is one of its negatives
+    mask_known: bool  # leave out other known tails of the query; false leaves out nothing but the own tail
+    queue_batches: int  # earlier batches whose targets stay as negatives, without gradient
+    queue_weight: float  # multiplies the similarity with those, as they are stale
+    hard_per_triple: int  # entities near the tail, encoded as further targets, per directed triple
+    mine_every_steps: int  # steps between two searches for them with the model as it is then
+
+    def __post_init__(self) -> None:
+        for key in ("queue_batches", "hard_per_triple"):
+            require_at_least(f"objective.negatives.{key}", getattr(self, key), 0)
+        require_at_least("objective.negatives.mine_every_steps", self.mine_every_steps, 1)
+        require(math.isfinite(self.queue_weight) and 0 < self.queue_weight <= 1, "objective.negatives.queue_weight",
+                self.queue_weight, "a number in (0, 1]")  # fmt: skip
+
+
+@dataclass(kw_only=True, slots=True)
+class SeparateConfig:
+    """Query, target and completion as sequences of their own."""
+
+    encode_heads: bool  # heads as targets too, a forward more; self-negatives need it
+    logits_everywhere: bool  # a logit at each position of a completion, though only the tail's count
+
+
+@dataclass(kw_only=True, slots=True)
 class ObjectiveConfig:
     name: str  # stands in the run's name
+    separate: SeparateConfig | None  # null: one pass gives all views
+    inverse_view: bool  # train (t, inverse of r, ?) beside (h, r, ?)
     contrastive_weight: float  # of the contrastive term; 0: measured, not trained
     triple_completion_weight: float  # of the language-model term; 0: measured, not trained
+    completion_share: float  # share of the directed triples with a language-model loss
     temperature: float  # divides the cosine similarity, at the start
     learn_temperature: bool  # let the optimizer change it
     additive_margin: float  # subtracted from the positive's similarity before the division
+    target_to_query_weight: float  # of each target against all queries; the rest of 1 is each query against all targets
     false_negative_rate: float  # share of a query's unmasked negatives taken to be true tails the graph lacks
+    negatives: NegativesConfig
+    query_chunk: int  # queries whose similarities with all targets are held at once
     logit_chunk_tokens: int  # tail tokens whose logits over the vocabulary are held at once
 
     def __post_init__(self) -> None:
         require_positive("objective.temperature", self.temperature)
         require_not_negative("objective.additive_margin", self.additive_margin)
         require_share("objective.false_negative_rate", self.false_negative_rate)
+        require_share("objective.target_to_query_weight", self.target_to_query_weight)
         require_not_negative("objective.contrastive_weight", self.contrastive_weight)
         require_not_negative("objective.triple_completion_weight", self.triple_completion_weight)
         require(self.contrastive_weight + self.triple_completion_weight > 0, "objective.contrastive_weight",
                  self.contrastive_weight, "> 0 when objective.triple_completion_weight is 0")  # fmt: skip
+        require(0 < self.completion_share <= 1, "objective.completion_share", self.completion_share,
+                "a number in (0, 1]; objective.triple_completion_weight=0 turns the term off")  # fmt: skip
+        require(self.separate is None or not self.negatives.hard_per_triple, "objective.negatives.hard_per_triple",
+                self.negatives.hard_per_triple, "0 with separate forwards")  # fmt: skip
+        require_at_least("objective.query_chunk", self.query_chunk, 1)
         require_at_least("objective.logit_chunk_tokens", self.logit_chunk_tokens, 1)
 
 
@@ -181,6 +266,10 @@ class TrainingConfig:
     max_steps: int | None  # optimizer steps instead of epochs
     stop_after_steps: int | None  # leave at this step with a checkpoint; the schedule still spans the whole run
     batch_size: int  # triples per step over all processes; each gives two directed triples
+    micro_batch_size: int | None  # triples per process whose activations are held at once, with the loss and gradient
+    # of the whole batch for about a third more time (gradient caching); null: all of the process's share
+    sampling: Sampling  # which triples share a batch
+    walk_length: int  # triples of one random walk
     learning_rate: float  # at its highest
     warmup_ratio: float  # share of all steps with a rising learning rate
     schedule: Schedule
@@ -201,6 +290,9 @@ class TrainingConfig:
             if getattr(self, key) is not None:
                 require_at_least(f"training.{key}", getattr(self, key), 1)
         require_at_least("training.batch_size", self.batch_size, 1)
+        if self.micro_batch_size is not None:
+            require_at_least("training.micro_batch_size", self.micro_batch_size, 1)
+        require_at_least("training.walk_length", self.walk_length, 1)
         require_positive("training.learning_rate", self.learning_rate)
         require_share("training.warmup_ratio", self.warmup_ratio)
         require_not_negative("training.weight_decay", self.weight_decay)
@@ -218,12 +310,15 @@ class TrainingConfig:
 @dataclass(kw_only=True, slots=True)
 class DeepSpeedConfig:
     zero_stage: int  # what is sharded: 0 nothing, 1 optimizer state, 2 gradients too, 3 parameters too
-    offload_optimizer: bool  # keep optimizer state in main memory; needs zero_stage >= 1 and a compiler
+    offload_optimizer: bool  # keep optimizer state in main memory; needs a GPU, zero_stage >= 1 and a compiler
+    offload_parameters: bool  # keep parameters in main memory too; needs a GPU and zero_stage 3
 
     def __post_init__(self) -> None:
         require(self.zero_stage in range(4), "deepspeed.zero_stage", self.zero_stage, "0, 1, 2 or 3")
         require(not self.offload_optimizer or self.zero_stage > 0, "deepspeed.offload_optimizer", True,
                  "false with deepspeed.zero_stage=0")  # fmt: skip
+        require(not self.offload_parameters or self.zero_stage == 3, "deepspeed.offload_parameters", True,
+                 f"false with deepspeed.zero_stage={self.zero_stage}")  # fmt: skip
 
 
 @dataclass(kw_only=True, slots=True)

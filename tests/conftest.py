@@ -72,9 +72,9 @@ def toy_graph(tmp_path_factory: pytest.TempPathFactory) -> KnowledgeGraph:
 @pytest.fixture(scope="session")
 def template() -> TemplateConfig:
     return TemplateConfig(
-        head="{name}", description=", {description}", head_end=";", relation=" {relation}",
-        inverse_relation=" inverse of {relation}", relation_end=":", tail=" {name}",
-        max_name_tokens=8, max_description_tokens=5,
+        head_start="", head="{name}", description=", {description}", head_end=";", relation=" {relation}",
+        inverse_relation=" inverse of {relation}", relation_end=":", tail=" {name}", describe_tail=False,
+        target=None, completion=None, max_name_tokens=8, max_description_tokens=5,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.text.batch import pad_rows
-from kalm.text.ragged import RaggedArray, run_positions
+from kalm.text.ragged import RaggedArray, join_rows
 from kalm.text.token_table import TokenTable
 
 Ids = NDArray[np.int64]
@@ -22,7 +22,7 @@ def encode_entities(encoder: DualViewLM, table: TokenTable, batch_tokens: int) -
     Raises:
         ValueError: an embedding is not finite.
     """
-    return encode(encoder, table.heads, batch_tokens)
+    return encode(encoder, table.targets, batch_tokens)
 
 
 def encode_queries(
@@ -33,14 +33,8 @@ def encode_queries(
     Raises:
         ValueError: an embedding is not finite.
     """
-    heads, head_lengths = table.heads.take(head_ids)
-    relations, relation_lengths = table.relations.take(relation_ids)
-    lengths = head_lengths + relation_lengths
-    starts = lengths.cumsum() - lengths
-    values = np.empty(int(lengths.sum()), dtype=np.int32)
-    values[run_positions(starts, head_lengths)] = heads
-    values[run_positions(starts + head_lengths, relation_lengths)] = relations
-    return encode(encoder, RaggedArray(values, np.append(starts, lengths.sum())), batch_tokens)
+    sequences, _ = join_rows([table.heads.take(head_ids), table.relations.take(relation_ids)])
+    return encode(encoder, sequences, batch_tokens)
 
 
 @torch.no_grad()

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from transformers import PreTrainedTokenizerFast
 
-from kalm.composition import read_config
+from kalm.composition import read_config, to_dataclass
 from kalm.config import Config, KgcConfig, TemplateConfig
 from kalm.evaluation import report
 from kalm.evaluation.entity_index import EntityIndex
@@ -43,7 +44,7 @@ def evaluate(config: KgcConfig) -> dict[str, Any]:
     encoder, tokenizer, description = load_trained(folder / "model", run_config.model.dtype)
     graph = load_graph(run_config.data.source.value, run_config.data.folder)
     check_graph(graph, description, folder)
-    template = TemplateConfig(**description["template"])
+    template = to_dataclass(OmegaConf.create(description["template"]), TemplateConfig)
     table = cached_token_table(graph, tokenizer, template, run_config.data.cache_folder)
     queries = split_queries(graph, config.split)
 

@@ -7,72 +7,26 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from kalm.config import ObjectiveConfig, TemplateConfig
+from kalm.config import NegativesConfig, ObjectiveConfig, Scope, TemplateConfig
 from kalm.graph.knowledge_graph import Triples, add_inverses, triple_keys
 from kalm.model.dual_view_lm import DualViewLM
-from kalm.objective.contrastive import info_nce
 from kalm.objective.joint import JointObjective
+from kalm.objective.negatives import ContrastiveObjective
 from kalm.provenance import git_commit, hardware
-from kalm.text.batch import Batch, collate, pad_rows
+from kalm.text.batch import Batch, collate, collate_separately
 from kalm.text.ragged import RaggedArray
 from kalm.text.token_table import TokenTable
 
 NUM_ENTITIES, NUM_RELATIONS, VOCABULARY = 400, 8, 32_000
 NAME_TOKENS, DESCRIPTION_TOKENS, RELATION_TOKENS = 3, 30, 4
-TEMPERATURE, MARGIN, LM_WEIGHT = 0.05, 0.02, 0.3
-
-
-class SeparateForwards(nn.Module):
-    """The usual scheme: query, target and completion are encoded each in a forward of its own.
-
-    Args:
-        encoder: the LM.
-        table: the same segments that the one-pass step joins.
-        all_logits: logits at every position, as a causal LM called with labels gives them; else at labels only.
-    """
-
-    def __init__(self, encoder: DualViewLM, table: TokenTable, *, all_logits: bool) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.table = table
-        self.all_logits = all_logits
-
-    def forward(self, batch: Batch) -> Tensor:
-        (input_ids,) = batch.input_ids
-        query_sites = batch.query_sites % input_ids.shape[1]
-        queries = self.encoder.embed_last(input_ids[:, : int(query_sites.max()) + 1], query_sites)
-        values, lengths = self.table.heads.take(batch.tail_ids.cpu().numpy())
-        device = input_ids.device
-        targets = self.encoder.embed_last(
-            pad_rows(values, lengths).to(device), torch.from_numpy(lengths - 1).to(device)
-        )
-        similarity = F.normalize(queries, dim=1) @ F.normalize(targets, dim=1).T
-        same = batch.tail_ids[:, None] == batch.tail_ids[None, :]
-        own = torch.arange(len(similarity), device=device)
-        mask = same & ~torch.eye(len(own), dtype=torch.bool, device=device)
-        contrastive = info_nce(
-            similarity, own, temperature=TEMPERATURE, additive_margin=MARGIN, false_negative_mask=mask
-        )
-        return contrastive + LM_WEIGHT * self._completion(batch)
-
-    def _completion(self, batch: Batch) -> Tensor:
-        (input_ids,) = batch.input_ids
-        if self.all_logits:
-            labels = torch.full_like(input_ids, -100)
-            labels.flatten()[batch.label_positions + 1] = batch.labels
-            loss: Tensor = self.encoder.causal_lm(input_ids=input_ids, labels=labels, use_cache=False).loss
-            return loss
-        states = self.encoder.states(input_ids).flatten(0, 1)[batch.label_positions]
-        return F.cross_entropy(self.encoder.logits(states), batch.labels)
 
 
 def measure_step(*, batch_size: int, repeats: int) -> list[dict[str, Any]]:
@@ -159,18 +113,24 @@ class _System:
 
     def __init__(self, name: str, batch_size: int, device: torch.device) -> None:
         triples, table = _synthetic_task(batch_size)
+        directed = add_inverses(triples, NUM_RELATIONS)
         self.device = device
-        self.batch = collate(add_inverses(triples, NUM_RELATIONS), table, num_groups=1).to(device)
+        self.batch = SYSTEMS[name](directed, table).to(device)
         torch.manual_seed(0)
-        encoder = DualViewLM(_llama_15m(), dropout=0.0)
-        self.module = SYSTEMS[name](encoder, table, triples).to(device)
+        keys = np.unique(triple_keys(directed, NUM_RELATIONS, NUM_ENTITIES))
+        contrastive = ContrastiveObjective(
+            OBJECTIVE, torch.from_numpy(keys).to(device), num_relations=NUM_RELATIONS, num_entities=NUM_ENTITIES
+        )
+        self.module = JointObjective(DualViewLM(_llama_15m(), dropout=0.0), OBJECTIVE, contrastive).to(device)
         self.optimizer = torch.optim.AdamW(self.module.parameters(), lr=1e-4)
 
     def step(self) -> float:
         """Seconds of forward, backward and update."""
         start = time.perf_counter()
-        output = self.module(self.batch)
-        (output if isinstance(output, Tensor) else output.total).backward()
+        (labels,) = self.module.count_labels([self.batch])
+        encoded = self.module(self.batch, labels)
+        contrastive = self.module.contrastive(encoded.sites, self.batch.ids)
+        self.module.total(contrastive.loss, encoded.triple_completion).backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.device.type == "cuda":
@@ -178,21 +138,28 @@ class _System:
         return time.perf_counter() - start
 
 
-def _one_pass(encoder: DualViewLM, table: TokenTable, triples: Triples) -> nn.Module:
-    config = ObjectiveConfig(
-        name="speed", contrastive_weight=1.0, triple_completion_weight=LM_WEIGHT, temperature=TEMPERATURE,
-        learn_temperature=True, additive_margin=MARGIN, false_negative_rate=0.0, logit_chunk_tokens=4096,
-    )  # fmt: skip
-    keys = np.unique(triple_keys(add_inverses(triples, NUM_RELATIONS), NUM_RELATIONS, NUM_ENTITIES))
-    return JointObjective(
-        encoder, config, torch.from_numpy(keys), num_relations=NUM_RELATIONS, num_entities=NUM_ENTITIES
+OBJECTIVE = ObjectiveConfig(
+    name="speed", separate=None, inverse_view=True, contrastive_weight=1.0, triple_completion_weight=0.3,
+    completion_share=1.0, temperature=0.05, learn_temperature=True, additive_margin=0.02, target_to_query_weight=0.0,
+    false_negative_rate=0.0, query_chunk=1024, logit_chunk_tokens=4096,
+    negatives=NegativesConfig(
+        scope=Scope.all_ranks, self_negatives=True, mask_known=True, queue_batches=0, queue_weight=0.5,
+        hard_per_triple=0, mine_every_steps=1,
+    ),
+)  # fmt: skip
+
+
+def _separately(directed: Triples, table: TokenTable, *, as_published: bool) -> Batch:
+    everywhere = np.ones(len(directed), dtype=bool)
+    return collate_separately(
+        directed, table, is_completed=everywhere, encode_heads=False, logits_everywhere=as_published
     )
 
 
-SYSTEMS: dict[str, Callable[[DualViewLM, TokenTable, Triples], nn.Module]] = {
-    "one_pass": _one_pass,
-    "three_forwards": lambda encoder, table, _: SeparateForwards(encoder, table, all_logits=True),
-    "three_forwards_logits_at_labels": lambda encoder, table, _: SeparateForwards(encoder, table, all_logits=False),
+SYSTEMS: dict[str, Callable[[Triples, TokenTable], Batch]] = {
+    "one_pass": partial(collate, num_groups=1),
+    "three_forwards": partial(_separately, as_published=True),
+    "three_forwards_logits_at_labels": partial(_separately, as_published=False),
 }
 
 
@@ -215,12 +182,13 @@ def _synthetic_task(batch_size: int) -> tuple[Triples, TokenTable]:
     def rows(count: int, length: int) -> RaggedArray:
         return RaggedArray.from_rows(random.integers(VOCABULARY, size=(count, length)).tolist())
 
-    table = TokenTable(
-        heads=rows(NUM_ENTITIES, NAME_TOKENS + DESCRIPTION_TOKENS + 1),
-        relations=rows(2 * NUM_RELATIONS, RELATION_TOKENS + 1),
-        tails=rows(NUM_ENTITIES, NAME_TOKENS + 1),
-    )
-    return triples, table
+    heads = rows(NUM_ENTITIES, NAME_TOKENS + DESCRIPTION_TOKENS + 1)
+    relations = rows(2 * NUM_RELATIONS, RELATION_TOKENS + 1)
+    tails = rows(NUM_ENTITIES, NAME_TOKENS + 1)
+    return triples, TokenTable(
+        heads=heads, relations=relations, tails=tails, targets=heads, completion_heads=heads,
+        completion_relations=relations,
+    )  # fmt: skip
 
 
 def _peak_memory(name: str, batch_size: int) -> float:

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel, Pre
 
 from kalm.config import ScratchConfig, TemplateConfig
 from kalm.graph.knowledge_graph import KnowledgeGraph
-from kalm.text.template import head_segments, relation_segments, tail_segments
+from kalm.text.template import head_segments, prompt_segments, relation_segments, tail_segments
 
 END, PAD = "<|end|>", "<|pad|>"
 
@@ -52,11 +52,11 @@ def build_llama(scratch: ScratchConfig, tokenizer: PreTrainedTokenizerFast, dtyp
 
 
 def _texts(graph: KnowledgeGraph, template: TemplateConfig) -> Iterable[str]:
-    for segments in (
-        head_segments(graph, template),
-        relation_segments(graph, template),
-        tail_segments(graph, template),
-    ):
+    kinds = [head_segments(graph, template), relation_segments(graph, template), tail_segments(graph, template)]
+    if template.completion is not None:
+        kinds += prompt_segments(graph, template)
+    for segments in kinds:
+        yield segments.start
         yield from segments.names
         yield from (text for text in segments.descriptions if text)
         yield segments.end

@@ -53,17 +53,48 @@ def false_negative_mask(
         num_relations, num_entities: of the graph.
 
     Returns:
-        (B, G), bool; False in each query's own column.
+        (B, G), bool; False in the column of each query's own tail.
     """
     rows, tails = known_tails(
         known_tail_keys, head_ids, relation_ids, num_relations=num_relations, num_entities=num_entities
     )
-    columns = columns_of(tails, target_ids).clamp(max=len(target_ids) - 1)
-    present = target_ids[columns] == tails
     mask = torch.zeros(len(head_ids), len(target_ids), dtype=torch.bool, device=head_ids.device)
+    if len(target_ids) == 0:
+        return mask
+    columns = columns_of(tails, target_ids).clamp(max=len(target_ids) - 1)
+    present = (target_ids[columns] == tails) & (tails != tail_ids[rows])
     mask[rows[present], columns[present]] = True
-    mask[torch.arange(len(head_ids), device=head_ids.device), columns_of(tail_ids, target_ids)] = False
     return mask
+
+
+def false_query_mask(
+    tail_ids: Tensor,
+    head_ids: Tensor,
+    relation_ids: Tensor,
+    known_tail_keys: Tensor,
+    *,
+    num_relations: int,
+    num_entities: int,
+) -> Tensor:
+    """True where a query has the target among its known tails, and so is no negative query of that target.
+
+    Args:
+        tail_ids: the targets, (B,), int64; an entity may come several times.
+        head_ids, relation_ids: the columns' queries, (Q,), int64.
+        known_tail_keys, num_relations, num_entities: as in `false_negative_mask`.
+
+    Returns:
+        (B, Q), bool; True for a target's own query too, if the triple is known.
+    """
+    queries, tails = known_tails(
+        known_tail_keys, head_ids, relation_ids, num_relations=num_relations, num_entities=num_entities
+    )
+    distinct, row_of = torch.unique(tail_ids, return_inverse=True)
+    rows = columns_of(tails, distinct).clamp(max=len(distinct) - 1)
+    present = distinct[rows] == tails
+    mask = torch.zeros(len(distinct), len(head_ids), dtype=torch.bool, device=tail_ids.device)
+    mask[rows[present], queries[present]] = True
+    return mask[row_of]
 
 
 def info_nce(

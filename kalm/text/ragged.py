@@ -47,6 +47,10 @@ class RaggedArray:
         np.save(folder / f"{name}.values.npy", self.values)
         np.save(folder / f"{name}.offsets.npy", self.offsets)
 
+    @staticmethod
+    def is_saved(folder: Path, name: str) -> bool:
+        return (folder / f"{name}.offsets.npy").is_file()
+
     @classmethod
     def open(cls, folder: Path, name: str) -> "RaggedArray":
         """Memory-mapped: opening reads no values."""
@@ -54,6 +58,23 @@ class RaggedArray:
             np.load(folder / f"{name}.values.npy", mmap_mode="r"),
             np.load(folder / f"{name}.offsets.npy", mmap_mode="r"),
         )
+
+
+def join_rows(parts: Sequence[tuple[Ids, Ids]]) -> tuple[RaggedArray, list[Ids]]:
+    """Row i of the result is row i of every part, one after another.
+
+    Args:
+        parts: values and lengths of the same number of rows each, as `RaggedArray.take` gives them.
+
+    Returns:
+        The joined rows, and per part where it ends within its row, (rows,).
+    """
+    ends = list(np.cumsum([lengths for _, lengths in parts], axis=0))
+    offsets = np.concatenate([[0], ends[-1].cumsum()]).astype(np.int64)
+    values = np.empty(int(offsets[-1]), dtype=np.int32)
+    for (part_values, lengths), end in zip(parts, ends, strict=True):
+        values[run_positions(offsets[:-1] + end - lengths, lengths)] = part_values
+    return RaggedArray(values, offsets), ends
 
 
 def run_positions(starts: Ids, lengths: Ids) -> Ids:

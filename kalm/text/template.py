@@ -11,35 +11,60 @@ class Segments:
     """The texts of one kind of segment, in parts that are tokenised apart and then joined.
 
     Args:
+        start: opens every segment, never cut.
         names: one text per segment, cut at `max_name_tokens`.
         descriptions: one text per segment, cut at `max_description_tokens`; empty where there is none.
         end: closes every segment, never cut, so that a site is the same token in each.
     """
 
+    start: str
     names: list[str]
     descriptions: list[str]
     end: str
 
 
 def head_segments(graph: KnowledgeGraph, template: TemplateConfig) -> Segments:
-    """One segment per entity; its last token is the entity site."""
-    return Segments(
-        names=[template.head.format(name=name) for name in graph.entity_names],
-        descriptions=[
-            template.description.format(description=text) if text else "" for text in graph.entity_descriptions
-        ],
-        end=template.head_end,
-    )
+    """One segment per entity as head of a query; in one pass its last token is the entity site."""
+    return _entity_segments(graph, template, start=template.head_start, end=template.head_end)
+
+
+def target_segments(graph: KnowledgeGraph, template: TemplateConfig) -> Segments:
+    """One segment per entity as target, where that has a text of its own; its last token is the entity site."""
+    assert template.target is not None
+    return _entity_segments(graph, template, start=template.target.start, end=template.target.end)
 
 
 def relation_segments(graph: KnowledgeGraph, template: TemplateConfig) -> Segments:
     """One segment per directed relation, the R inverses last; its last token is the query site."""
-    names = [template.relation.format(relation=name) for name in graph.relation_names]
-    names += [template.inverse_relation.format(relation=name) for name in graph.relation_names]
-    return Segments(names=names, descriptions=[""] * len(names), end=template.relation_end)
+    return _relation_segments(graph, template, end=template.relation_end)
 
 
 def tail_segments(graph: KnowledgeGraph, template: TemplateConfig) -> Segments:
     """One segment per entity, what the LM is to write; the tokenizer's end-of-text token follows."""
     names = [template.tail.format(name=name) for name in graph.entity_names]
-    return Segments(names=names, descriptions=[""] * len(names), end="")
+    descriptions = _descriptions(graph, template) if template.describe_tail else [""] * len(names)
+    return Segments(start="", names=names, descriptions=descriptions, end="")
+
+
+def prompt_segments(graph: KnowledgeGraph, template: TemplateConfig) -> tuple[Segments, Segments]:
+    """Head and relation segments of a completion that has a prompt of its own around them."""
+    assert template.completion is not None
+    return (
+        _entity_segments(graph, template, start=template.completion.prompt, end=""),
+        _relation_segments(graph, template, end=template.completion.response),
+    )
+
+
+def _entity_segments(graph: KnowledgeGraph, template: TemplateConfig, *, start: str, end: str) -> Segments:
+    names = [template.head.format(name=name) for name in graph.entity_names]
+    return Segments(start=start, names=names, descriptions=_descriptions(graph, template), end=end)
+
+
+def _relation_segments(graph: KnowledgeGraph, template: TemplateConfig, *, end: str) -> Segments:
+    names = [template.relation.format(relation=name) for name in graph.relation_names]
+    names += [template.inverse_relation.format(relation=name) for name in graph.relation_names]
+    return Segments(start="", names=names, descriptions=[""] * len(names), end=end)
+
+
+def _descriptions(graph: KnowledgeGraph, template: TemplateConfig) -> list[str]:
+    return [template.description.format(description=text) if text else "" for text in graph.entity_descriptions]

@@ -4,41 +4,66 @@ import hashlib
 import json
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from kalm.config import TemplateConfig
-from kalm.graph.knowledge_graph import KnowledgeGraph
-from kalm.text.ragged import RaggedArray
-from kalm.text.template import Segments, head_segments, relation_segments, tail_segments
+from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph, Triples
+from kalm.text.ragged import Ids, RaggedArray
+from kalm.text.template import (
+    Segments,
+    head_segments,
+    prompt_segments,
+    relation_segments,
+    tail_segments,
+    target_segments,
+)
 
 # raised when the way text becomes tokens changes, so that no cached table of the old way is found
-TABLE_VERSION = 1
+TABLE_VERSION = 2
+
+# parts that are another part itself where the template gives them no text of their own
+SAME_AS = {"targets": "heads", "completion_heads": "heads", "completion_relations": "relations"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TokenTable:
     """Token ids of all segments of one graph under one tokenizer and template.
 
-    A sequence is heads[h] + relations[r] + tails[t]. The start-of-text token, where the tokenizer has one,
-    is part of the head segment, and the end-of-text token part of the tail segment.
+    In one pass a sequence is heads[h] + relations[r] + tails[t]. With separate forwards the query is heads[h] +
+    relations[r], the target targets[t], and the completion completion_heads[h] + completion_relations[r] + tails[t].
+    The start-of-text token, where the tokenizer has one, opens heads and targets, or the prompt alone where the
+    completion has one; the end-of-text token closes the tails.
     """
 
-    heads: RaggedArray  # one row per entity; the last token is the entity site
+    heads: RaggedArray  # one row per entity; in one pass the last token is the entity site
     relations: RaggedArray  # one row per directed relation; the last token is the query site
     tails: RaggedArray  # one row per entity
+    targets: RaggedArray  # one row per entity, the last token is the entity site; mostly the heads themselves
+    completion_heads: RaggedArray  # one row per entity; the heads unless the template has a prompt
+    completion_relations: RaggedArray  # one row per directed relation; the relations unless the template has a prompt
 
     @property
     def max_length(self) -> int:
         """Tokens of the longest sequence that the graph could give."""
-        return sum(int(part.lengths.max()) for part in (self.heads, self.relations, self.tails))
+        return max(
+            int(self.targets.lengths.max()),
+            _longest(self.heads, self.relations, self.tails),
+            _longest(self.completion_heads, self.completion_relations, self.tails),
+        )
+
+    def sequence_lengths(self, directed: Triples) -> Ids:
+        """Tokens of each directed triple's sequence in one pass, (B,)."""
+        parts = ((self.heads, HEAD), (self.relations, RELATION), (self.tails, TAIL))
+        return np.asarray(sum(part.lengths_of(directed[:, column]) for part, column in parts))
 
     @property
     def max_token(self) -> int:
         """The highest token id."""
-        return max(int(part.values.max()) for part in (self.heads, self.relations, self.tails))
+        return max(int(getattr(self, part.name).values.max()) for part in fields(self))
 
 
 def build_token_table(
@@ -51,10 +76,23 @@ def build_token_table(
     """
     start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
     end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    before_heads = start if template.completion is None else []
+    heads = _tokenise(head_segments(graph, template), "head", tokenizer, template, before=before_heads)
+    relations = _tokenise(relation_segments(graph, template), "relation", tokenizer, template)
+    targets, completion_heads, completion_relations = heads, heads, relations
+    if template.target is not None:
+        targets = _tokenise(target_segments(graph, template), "target", tokenizer, template, before=before_heads)
+    if template.completion is not None:
+        prompts, responses = prompt_segments(graph, template)
+        completion_heads = _tokenise(prompts, "completion", tokenizer, template, before=start)
+        completion_relations = _tokenise(responses, "completion", tokenizer, template)
     return TokenTable(
-        heads=_tokenise(head_segments(graph, template), "head", tokenizer, template, before=start),
-        relations=_tokenise(relation_segments(graph, template), "relation", tokenizer, template),
+        heads=heads,
+        relations=relations,
         tails=_tokenise(tail_segments(graph, template), "tail", tokenizer, template, after=end),
+        targets=targets,
+        completion_heads=completion_heads,
+        completion_relations=completion_relations,
     )
 
 
@@ -72,15 +110,19 @@ def cached_token_table(
         folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder.parent))
         unfinished.chmod(0o755)  # mkdtemp's folders are private, a cache may be shared
-        for name in ("heads", "relations", "tails"):
-            getattr(table, name).save(unfinished, name)
+        for part in fields(TokenTable):
+            rows = getattr(table, part.name)
+            if part.name not in SAME_AS or rows is not getattr(table, SAME_AS[part.name]):
+                rows.save(unfinished, part.name)
         try:
             unfinished.rename(folder)
         except OSError:
             shutil.rmtree(unfinished)
             if not folder.is_dir():  # else another process was first
                 raise
-    return TokenTable(**{name: RaggedArray.open(folder, name) for name in ("heads", "relations", "tails")})
+    parts = {part.name: RaggedArray.open(folder, part.name) for part in fields(TokenTable)
+             if RaggedArray.is_saved(folder, part.name)}  # fmt: skip
+    return TokenTable(**{part.name: parts.get(part.name) or parts[SAME_AS[part.name]] for part in fields(TokenTable)})
 
 
 def table_digest(graph: KnowledgeGraph, tokenizer: PreTrainedTokenizerFast, template: TemplateConfig) -> str:
@@ -106,6 +148,10 @@ def text_digest(graph: KnowledgeGraph) -> str:
     return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
 
 
+def _longest(*parts: RaggedArray) -> int:
+    return sum(int(part.lengths.max()) for part in parts)
+
+
 def _tokenise(
     segments: Segments,
     kind: str,
@@ -117,8 +163,8 @@ def _tokenise(
 ) -> RaggedArray:
     names = _token_ids(segments.names, tokenizer, template.max_name_tokens)
     descriptions = _token_ids(segments.descriptions, tokenizer, template.max_description_tokens)
-    (end,) = _token_ids([segments.end], tokenizer, max_tokens=None)
-    bodies = [name + description + end for name, description in zip(names, descriptions, strict=True)]
+    first, end = _token_ids([segments.start, segments.end], tokenizer, max_tokens=None)
+    bodies = [first + name + description + end for name, description in zip(names, descriptions, strict=True)]
     if empty := [text for text, body in zip(segments.names, bodies, strict=True) if not body]:
         raise ValueError(f"template: the {kind} segment of {empty[0]!r} has no token under this tokenizer")
     return RaggedArray.from_rows([(before or []) + body + (after or []) for body in bodies])

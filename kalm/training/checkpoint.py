@@ -3,19 +3,48 @@
 import json
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from kalm.distributed import barrier, rank, world_size
+from kalm.objective.negatives import TargetQueue
 from kalm.provenance import write_json
+from kalm.training.hard_negatives import HardNegatives
 from kalm.training.run_folder import newest_checkpoint
 
 ENGINE_TAG, PROGRESS = "engine", "progress.json"
 
 
-def save_checkpoint(engine: Any, step: int, checkpoints: Path) -> None:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RankState:
+    """What one rank holds beside the engine and must have again: its random states, and these."""
+
+    queue: TargetQueue
+    hard_negatives: HardNegatives | None
+
+    def save(self, path: Path) -> None:
+        neighbours = None if self.hard_negatives is None else self.hard_negatives.neighbours
+        torch.save(
+            {
+                "random": _random_states(),
+                "queue": self.queue.batches,
+                "neighbours": None if neighbours is None else torch.from_numpy(neighbours),
+            },
+            path,
+        )
+
+    def load(self, path: Path, device: torch.device) -> None:
+        saved = torch.load(path, weights_only=True)
+        _restore_random_states(saved["random"])
+        self.queue.batches = [(targets.to(device), ids.to(device)) for targets, ids in saved["queue"]]
+        if self.hard_negatives is not None and saved["neighbours"] is not None:
+            self.hard_negatives.neighbours = saved["neighbours"].numpy()
+
+
+def save_checkpoint(engine: Any, state: RankState, step: int, checkpoints: Path) -> None:
     """Write `checkpoints/step-N` from all ranks, then drop the older ones.
 
     All ranks write into a folder with another name, which gets its own by one rename after the last has
@@ -27,7 +56,7 @@ def save_checkpoint(engine: Any, step: int, checkpoints: Path) -> None:
         unfinished.mkdir(parents=True)
     barrier()
     engine.save_checkpoint(unfinished, tag=ENGINE_TAG, save_latest=False, exclude_frozen_parameters=True)
-    torch.save(_random_states(), unfinished / f"random-{rank()}.pt")
+    state.save(unfinished / f"rank-{rank()}.pt")
     barrier()
     if rank() == 0:
         write_json(unfinished / PROGRESS, {"step": step, "world_size": world_size()})
@@ -40,8 +69,8 @@ def save_checkpoint(engine: Any, step: int, checkpoints: Path) -> None:
     barrier()
 
 
-def load_checkpoint(engine: Any, checkpoints: Path) -> int:
-    """Restore engine and random states from the newest checkpoint; the number of its steps.
+def load_checkpoint(engine: Any, state: RankState, checkpoints: Path) -> int:
+    """Restore the engine and this rank's state from the newest checkpoint; the number of its steps.
 
     Checkpoints are pickled by DeepSpeed: load only those you trust. The result in `model/` is safetensors.
 
@@ -56,7 +85,7 @@ def load_checkpoint(engine: Any, checkpoints: Path) -> int:
     # frozen weights are not saved: they come from the base model
     path, _ = engine.load_checkpoint(folder, tag=ENGINE_TAG, load_module_strict=False)
     assert path is not None, "DeepSpeed found nothing to load and said nothing"
-    _restore_random_states(torch.load(folder / f"random-{rank()}.pt", weights_only=True))
+    state.load(folder / f"rank-{rank()}.pt", engine.device)
     return int(saved["step"])
 
 

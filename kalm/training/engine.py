@@ -66,15 +66,18 @@ def deepspeed_dictionary(config: Config, *, world_size: int, total_steps: int) -
     """All that DeepSpeed is told; nothing is left to its defaults that changes a result."""
     training = config.training
     offload = config.deepspeed.offload_optimizer
+    share = training.batch_size // world_size
+    micro_batch_size = training.micro_batch_size or share
     return {
         "train_batch_size": training.batch_size,
-        "train_micro_batch_size_per_gpu": training.batch_size // world_size,
-        "gradient_accumulation_steps": 1,
+        "train_micro_batch_size_per_gpu": micro_batch_size,
+        "gradient_accumulation_steps": share // micro_batch_size,
         "gradient_clipping": training.max_gradient_norm,
         "bf16": {"enabled": config.model.dtype is Dtype.bfloat16},
         "zero_optimization": {
             "stage": config.deepspeed.zero_stage,
             **({"offload_optimizer": {"device": "cpu"}} if offload else {}),
+            **({"offload_param": {"device": "cpu"}} if config.deepspeed.offload_parameters else {}),
         },
         # with the optimizer on the GPU torch's own AdamW needs no compiler; off it, DeepSpeed's is far faster
         "zero_force_ds_cpu_optimizer": offload,

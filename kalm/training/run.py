@@ -14,6 +14,7 @@ from kalm.graph.sources import load_graph
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.model.loading import build_encoder, load_saved_tokenizer, load_tokenizer, max_positions
 from kalm.objective.joint import JointObjective
+from kalm.objective.negatives import ContrastiveObjective
 from kalm.text.token_table import TokenTable, cached_token_table
 from kalm.training.engine import init_distributed
 from kalm.training.run_folder import check_folder, lock_folder, remove_if_empty, start_folder
@@ -47,13 +48,13 @@ def _set_up(config: Config) -> Trainer:
     encoder = build_encoder(config.model, tokenizer, config.training.seed)
     table = _shared_table(config, graph, tokenizer)
     check_table(table, encoder, config.template)
-    objective = JointObjective(
-        encoder,
+    contrastive = ContrastiveObjective(
         config.objective,
-        torch.from_numpy(graph.known_tail_keys(["train"])),
+        torch.from_numpy(graph.known_tail_keys(["train"])).to(device),
         num_relations=graph.num_relations,
         num_entities=graph.num_entities,
-    ).to(device)
+    )
+    objective = JointObjective(encoder, config.objective, contrastive).to(device)
     if rank() == 0:
         start_folder(config, graph, world_size())
         tokenizer.save_pretrained(_tokenizer_folder(config))

@@ -1,6 +1,7 @@
 """The training loop."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,21 +10,19 @@ from transformers import PreTrainedTokenizerFast
 from kalm.config import Config
 from kalm.distributed import all_reduce_sum, rank, world_size
 from kalm.evaluation.kgc import validation_mrr
-from kalm.graph.knowledge_graph import KnowledgeGraph, add_inverses
+from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.objective.joint import JointObjective, Losses
-from kalm.text.batch import Batch, collate
+from kalm.objective.negatives import COUNTED
+from kalm.text.batch import Batch
 from kalm.text.token_table import TokenTable, data_digests
-from kalm.training.checkpoint import load_checkpoint, save_checkpoint
+from kalm.training.batches import BatchMaker
+from kalm.training.checkpoint import RankState, load_checkpoint, save_checkpoint
 from kalm.training.engine import initialize
 from kalm.training.progress import ProgressDisplay
 from kalm.training.result import kept_valid_mrr, save_model
-from kalm.training.sampler import TripleSampler
+from kalm.training.step import train_step
 from kalm.training.stop import StopRequest
 from kalm.training.tracking import Tracker
-
-# groups that a batch is padded in; measured on WN18RR: 1 wastes a third of the tokens, 8 a twentieth, and each group
-# costs a forward of its own
-NUM_LENGTH_GROUPS = 8
 
 
 class Trainer:
@@ -49,13 +48,7 @@ class Trainer:
         self.tokenizer = tokenizer
         self.objective = objective
         self.total_steps = num_steps(config, graph)
-        self.sampler = TripleSampler(
-            len(graph.triples["train"]),
-            config.training.batch_size,
-            config.training.seed,
-            rank=rank(),
-            world_size=world_size(),
-        )
+        self.batches = BatchMaker(config, graph, table, rank=rank(), world_size=world_size())
         # what is drawn after this point (dropout) differs from rank to rank
         torch.manual_seed(config.training.seed + 1000 * rank())
         self.engine = initialize(objective, config, world_size=world_size(), total_steps=self.total_steps)
@@ -63,16 +56,10 @@ class Trainer:
         self.step = 0  # optimizer steps done
         self.best_valid_mrr: float | None = None  # of the model in `model/`
         if config.training.resume:
-            self.step = load_checkpoint(self.engine, self.checkpoints)
+            self.step = load_checkpoint(self.engine, self._state(), self.checkpoints)
             self.best_valid_mrr = kept_valid_mrr(config)
         self._saved_step = self.step
         self._learning_rate = 0.0  # of the last step
-
-    def train_step(self, batch: Batch) -> Losses:
-        losses: Losses = self.engine(batch)
-        self.engine.backward(losses.total)
-        self.engine.step()
-        return losses
 
     def fit(self) -> None:
         """Train to the last step, or until told to stop.
@@ -86,7 +73,7 @@ class Trainer:
         last_step = min(self.total_steps, training.stop_after_steps or self.total_steps)
         tracker = Tracker(self.config, self.step) if rank() == 0 else None
         display = ProgressDisplay(self.step, self.total_steps) if rank() == 0 else None
-        meter = _Meter(self.engine.device)
+        meter = _Meter(training.batch_size, self.engine.device)
         stop = StopRequest()
         try:
             with stop.listening():
@@ -94,11 +81,11 @@ class Trainer:
                 stopped = False
                 while self.step < last_step and not stopped:
                     meter.start_step()
-                    batch = self._batch(self.step)
+                    batches = self.batches.of_step(self.step, self.objective.encoder)
                     self._learning_rate = self.engine.get_lr()[0]
-                    losses = self.train_step(batch)
+                    losses = self._train_step(batches)
                     self.step += 1
-                    stopped = meter.end_step(losses, batch, stop.asked)
+                    stopped = meter.end_step(losses, batches, stop.asked)
                     self._after_step(stopped, last_step, meter, tracker, display)
                 self._save_checkpoint()
                 if not training.validate_every_steps:
@@ -110,6 +97,16 @@ class Trainer:
             if tracker is not None:
                 tracker.close()
 
+    def _train_step(self, batches: Sequence[Batch]) -> Losses:
+        try:
+            return train_step(self.engine, batches)
+        except FloatingPointError as error:
+            raise ValueError(
+                f"a loss is not finite at step {self.step + 1} ({error}); the weights are those of step {self.step} "
+                "and the last checkpoint is intact: resume it, or start anew with a lower training.learning_rate or a "
+                "higher objective.temperature"
+            ) from error
+
     def _after_step(
         self,
         stopped: bool,
@@ -118,9 +115,8 @@ class Trainer:
         tracker: Tracker | None,
         display: ProgressDisplay | None,
     ) -> None:
-        """Whatever is due: losses are checked before anything is saved, and saved before a long validation."""
+        """Whatever is due; saved before a long validation."""
         training = self.config.training
-        meter.check_finite(self.step)
         is_last = self.step == last_step or stopped
         if is_last or self.step % training.log_every_steps == 0:
             self._log(meter, tracker, display)
@@ -136,19 +132,16 @@ class Trainer:
 
     def _save_checkpoint(self) -> None:
         if self.step > self._saved_step:
-            save_checkpoint(self.engine, self.step, self.checkpoints)
+            save_checkpoint(self.engine, self._state(), self.step, self.checkpoints)
             self._saved_step = self.step
 
-    def _batch(self, step: int) -> Batch:
-        triples = self.graph.triples["train"][self.sampler.rows(step)]
-        return collate(add_inverses(triples, self.graph.num_relations), self.table, num_groups=NUM_LENGTH_GROUPS).to(
-            self.engine.device
-        )
+    def _state(self) -> RankState:
+        return RankState(queue=self.objective.contrastive.queue, hard_negatives=self.batches.hard_negatives)
 
     def _log(self, meter: "_Meter", tracker: Tracker | None, display: ProgressDisplay | None) -> None:
         metrics = {
             "step": self.step,
-            "epoch": self.step * self.config.training.batch_size / self.sampler.num_triples,
+            "epoch": self.step * self.config.training.batch_size / self.batches.num_triples,
             **meter.read_and_reset(),
             "temperature": float(self.objective.log_temperature.detach().float().exp()),
             "lr": self._learning_rate,
@@ -210,40 +203,36 @@ def num_steps(config: Config, graph: KnowledgeGraph) -> int:
 class _Meter:
     """Sums over steps and ranks between two log steps; validation and checkpoints are not on its clock."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, batch_size: int, device: torch.device) -> None:
+        self._batch_size = batch_size
         self._device = device
         self._reset()
 
     def start_step(self) -> None:
         self._step_start = time.perf_counter()
 
-    def end_step(self, losses: Losses, batch: Batch, stop_asked: bool) -> bool:
+    def end_step(self, losses: Losses, batches: Sequence[Batch], stop_asked: bool) -> bool:
         """Count a step; True if any rank was told to stop, the same answer on all ranks."""
-        counts = torch.tensor([batch.num_tokens, len(batch.head_ids) // 2, stop_asked], device=self._device)
-        local = torch.stack([losses.contrastive.detach(), losses.triple_completion.detach()])
-        sums = all_reduce_sum(torch.cat([local.double(), counts.double()]))
+        num_tokens = sum(batch.num_tokens for batch in batches)
+        num_padded_tokens = sum(batch.num_padded_tokens for batch in batches)
+        terms = torch.stack([losses.contrastive.detach(), losses.triple_completion.detach()]).double()
+        counted = torch.tensor([num_tokens, num_padded_tokens, stop_asked], dtype=torch.float64, device=self._device)
+        sums = all_reduce_sum(torch.cat([terms, losses.negatives, counted]))
         stop = bool(sums[-1])  # waits for the device, so the step's time is whole
         self._sums += sums
         self._steps += 1
         self._seconds += time.perf_counter() - self._step_start
         return stop
 
-    def check_finite(self, step: int) -> None:
-        """Refuse to go on with a loss that is nan or infinite on any rank; the same answer on all ranks."""
-        if not bool(self._sums.isfinite().all()):
-            contrastive, triple_completion, *_ = self._sums.tolist()
-            raise ValueError(
-                f"a loss is not finite at step {step} (contrastive {contrastive}, triple completion "
-                f"{triple_completion}); the last checkpoint is intact: resume it, or start anew with a lower "
-                "training.learning_rate or a higher objective.temperature"
-            )
-
     def read_and_reset(self) -> dict[str, Any]:
-        contrastive, triple_completion, tokens, triples, _ = self._sums.tolist()
+        contrastive, triple_completion, *negatives, tokens, padded_tokens, _ = self._sums.tolist()
+        rank_steps = self._steps * world_size()
         metrics = {
-            "loss/contrastive": contrastive / self._steps / world_size(),
-            "loss/triple_completion": triple_completion / self._steps / world_size(),
-            "triples_per_second": triples / self._seconds,
+            "loss/contrastive": contrastive / rank_steps,
+            "loss/triple_completion": triple_completion / rank_steps,
+            **{f"negatives/{name}": count / rank_steps for name, count in zip(COUNTED, negatives, strict=True)},
+            "padding": 1 - tokens / padded_tokens,
+            "triples_per_second": self._batch_size * self._steps / self._seconds,
             "tokens_per_second": tokens / self._seconds,
             "seconds_per_step": self._seconds / self._steps,
         }
@@ -251,7 +240,7 @@ class _Meter:
         return metrics
 
     def _reset(self) -> None:
-        self._sums = torch.zeros(5, dtype=torch.float64, device=self._device)
+        self._sums = torch.zeros(2 + len(COUNTED) + 3, dtype=torch.float64, device=self._device)
         self._steps = 0
         self._seconds = 0.0
 
