@@ -12,7 +12,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from kalm.config import Config, KgcConfig, Source, TemplateConfig, looks_like_folder, require
+from kalm.config import Config, KgcConfig, Quantization, Source, TemplateConfig, looks_like_folder, require
 
 ConfigType = TypeVar("ConfigType", Config, KgcConfig, TemplateConfig)
 
@@ -76,6 +76,9 @@ def validate(config: Config, world_size: int) -> None:
             f"at most training.batch_size / processes = {share}, or null")  # fmt: skip
     require(share % micro_batch_size == 0, "training.micro_batch_size", micro_batch_size,
             f"a divisor of training.batch_size / processes = {share}")  # fmt: skip
+    is_quantized = config.model.quantization is not Quantization.none
+    require(not is_quantized or config.deepspeed.zero_stage < 3, "deepspeed.zero_stage", config.deepspeed.zero_stage,
+            "less than 3 with model.quantization, whose weights it cannot shard")  # fmt: skip
     template = config.template
     if config.objective.separate is None:
         for key in ("target", "completion"):

@@ -1,16 +1,31 @@
 """Fixtures: a toy graph with several true tails, equal names and a self-loop, and a tiny LM with random weights."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from kalm.config import ScratchConfig, TemplateConfig
+from kalm.config import (
+    CompletionTemplate,
+    LoraConfig,
+    NegativesConfig,
+    ObjectiveConfig,
+    Scope,
+    ScratchConfig,
+    TargetTemplate,
+    TemplateConfig,
+)
 from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.graph.sources import load_graph
 from kalm.model.dual_view_lm import DualViewLM
+from kalm.model.loading import add_lora
 from kalm.model.scratch import build_llama, train_tokenizer
+from kalm.objective.joint import JointObjective
+from kalm.objective.negatives import ContrastiveObjective
+from kalm.text.batch import Batch, collate
 from kalm.text.token_table import TokenTable, build_token_table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,13 +103,76 @@ def table(toy_graph, tokenizer, template) -> TokenTable:
     return build_token_table(toy_graph, tokenizer, template)
 
 
+@pytest.fixture(scope="session")
+def paper_template(template) -> TemplateConfig:
+    return replace(
+        template, head_start="[ ", head_end="", relation_end=" ]", describe_tail=True,
+        target=TargetTemplate(start="{ ", end=" }"),
+        completion=CompletionTemplate(prompt="Write the tail.\nInput: ", response="\nResponse: "),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def paper_table(toy_graph, tokenizer, paper_template) -> TokenTable:
+    return build_token_table(toy_graph, tokenizer, paper_template)
+
+
 @pytest.fixture
 def encoder(tokenizer) -> DualViewLM:
+    return make_encoder(tokenizer)
+
+
+def make_encoder(tokenizer) -> DualViewLM:
     torch.manual_seed(0)
     scratch = ScratchConfig(
         vocab_size=320, hidden_size=16, intermediate_size=24, num_layers=2, num_heads=2, max_length=64
     )
     return DualViewLM(build_llama(scratch, tokenizer, torch.float32), dropout=0.0)
+
+
+def objective_config(**changes) -> ObjectiveConfig:
+    """The objective with all its terms; `negatives` may be a dictionary of changes."""
+    negatives = NegativesConfig(
+        **{
+            "scope": Scope.all_ranks, "self_negatives": True, "mask_known": True, "queue_batches": 0,
+            "queue_weight": 0.5, "hard_per_triple": 0, "mine_every_steps": 1, **changes.pop("negatives", {}),
+        }
+    )  # fmt: skip
+    values = {
+        "name": "test", "separate": None, "inverse_view": True, "contrastive_weight": 1.0,
+        "triple_completion_weight": 0.3, "completion_share": 1.0, "temperature": 0.07, "learn_temperature": True,
+        "additive_margin": 0.02, "target_to_query_weight": 0.3, "false_negative_rate": 0.1, "query_chunk": 1000,
+        "logit_chunk_tokens": 5,
+    }  # fmt: skip
+    return ObjectiveConfig(**{**values, **changes, "negatives": negatives})
+
+
+def make_objective(encoder: DualViewLM, graph: KnowledgeGraph, config: ObjectiveConfig) -> JointObjective:
+    contrastive = ContrastiveObjective(
+        config, torch.from_numpy(graph.known_tail_keys(["train"])), num_relations=graph.num_relations,
+        num_entities=graph.num_entities,
+    )  # fmt: skip
+    return JointObjective(encoder, config, contrastive)
+
+
+def cut(directed, table, num_micro_batches, more_entities=()) -> list[Batch]:
+    """Directed triples, and entities beside their heads, in micro-batches."""
+    more = np.array(more_entities, dtype=np.int64)
+    return [
+        collate(rows, table, num_groups=2, more_entities=entities)
+        for rows, entities in zip(
+            np.array_split(directed, num_micro_batches), np.array_split(more, num_micro_batches), strict=True
+        )
+    ]
+
+
+def with_lora(encoder):
+    adapters = LoraConfig(enabled=True, rank=2, alpha=4.0, dropout=0.0, target="all-linear")
+    encoder = DualViewLM(add_lora(encoder.lm, adapters), dropout=0.0)
+    for name, parameter in encoder.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)  # zeros would hide the first factors' gradients
+    return encoder
 
 
 @pytest.fixture(scope="session")

@@ -1,23 +1,24 @@
-"""One process of the tests in test_distributed.py: `python distributed_worker.py FOLDER RANK WORLD_SIZE`."""
+"""One process of test_distributed.py: `python distributed_worker.py FOLDER RANK WORLD_SIZE`."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from conftest import cut
+from plain_engine import PlainEngine, step_gradients
 
 from kalm.distributed import all_reduce_sum, gather_with_grad, rank, world_size
-from kalm.text.batch import collate
+from kalm.training.step import train_step
+
+# the weights of contrastive and triple completion
+TERMS = {"contrastive": (1.0, 0.0), "triple_completion": (0.0, 1.0), "total": (1.0, 0.3)}
 
 
-def average_gradients(objective: torch.nn.Module, term: torch.Tensor) -> dict[str, torch.Tensor]:
-    """What DeepSpeed's engine makes of a loss: each rank's gradient, averaged over ranks."""
-    objective.zero_grad()
-    term.backward(retain_graph=True)
-    return {
-        name: all_reduce_sum(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad) / world_size()
-        for name, parameter in objective.named_parameters()
-    }
+def average(values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What DeepSpeed's engine makes of each rank's gradient."""
+    return {name: all_reduce_sum(value) / world_size() for name, value in values.items()}
 
 
 def main(folder: Path, worker: int, num_workers: int) -> None:
@@ -25,14 +26,23 @@ def main(folder: Path, worker: int, num_workers: int) -> None:
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/meeting-{num_workers}", rank=worker, world_size=num_workers
     )
-    objective, table, directed = torch.load(folder / "task.pt", weights_only=False)
-    local = len(directed) // num_workers
-    losses = objective(collate(directed[worker * local : (worker + 1) * local], table, num_groups=2))
+    objective, table, directed, hard, earlier = torch.load(folder / "task.pt", weights_only=False)
+    config = objective.config
     results = {}
-    for term in losses._fields:
-        value = getattr(losses, term)
-        mean = float(all_reduce_sum(value)) / num_workers
-        results[term] = (mean, average_gradients(objective, value))
+
+    def share(rows):
+        return rows[worker * len(rows) // num_workers : (worker + 1) * len(rows) // num_workers]
+
+    for term, (contrastive, triple_completion) in TERMS.items():
+        objective.config = replace(config, contrastive_weight=contrastive, triple_completion_weight=triple_completion)
+        for num_micro_batches in (1, 3):
+            objective.contrastive.queue.batches = []
+            train_step(PlainEngine(objective), cut(share(earlier), table, 1))  # fills the queue
+            batches = cut(share(directed), table, num_micro_batches, share(hard))
+            losses = train_step(PlainEngine(objective), batches)
+            values = average({name: getattr(losses, name).detach() for name in losses._fields})
+            gradients = average(step_gradients(objective, train_step, batches))
+            results[term, num_micro_batches] = (values, gradients)
 
     rows = torch.full((2, 3), float(rank() + 1), requires_grad=True)
     gathered = gather_with_grad(rows)

@@ -7,7 +7,7 @@ import torch
 from conftest import shared
 from safetensors.torch import load_file, save_file
 
-from kalm.config import Dtype, LoraConfig, ModelConfig
+from kalm.config import Dtype, LoraConfig, ModelConfig, Quantization
 from kalm.evaluation.encoding import encode, encode_entities, encode_queries
 from kalm.model.loading import build_encoder, load_saved_tokenizer, load_trained, max_positions, require_adapter
 from kalm.text.ragged import RaggedArray
@@ -16,7 +16,10 @@ from kalm.text.token_table import build_token_table
 
 def pretrained(path, *, lora: bool = False, dtype: Dtype = Dtype.float32) -> ModelConfig:
     adapters = LoraConfig(enabled=True, rank=2, alpha=4.0, dropout=0.0, target="all-linear") if lora else None
-    return ModelConfig(name="test", path=str(path), dtype=dtype, dropout=0.0, scratch=None, lora=adapters)
+    return ModelConfig(
+        name="test", path=str(path), dtype=dtype, dropout=0.0, scratch=None, lora=adapters,
+        quantization=Quantization.none, gradient_checkpointing=False,
+    )  # fmt: skip
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""One process of test_zero.py: `python zero_worker.py FOLDER RANK WORLD_SIZE`, gradients through DeepSpeed's engine."""
+"""One process of test_zero.py, a step through the engine: `python zero_worker.py FOLDER RANK WORLD_SIZE PORT`."""
 
 import os
 import sys
@@ -10,32 +10,50 @@ import torch
 FOLDER, RANK, WORLD_SIZE = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 
 
+def step_through_deepspeed(objective, table, directed, config) -> tuple[list[float], dict[str, torch.Tensor]]:
+    from conftest import cut
+    from deepspeed.utils import safe_get_full_grad
+
+    from kalm.distributed import all_reduce_sum
+    from kalm.training.engine import initialize
+    from kalm.training.step import train_step
+
+    engine = initialize(objective, config, world_size=WORLD_SIZE, total_steps=10)
+    gradients = {}
+    update = engine.step
+
+    def read_and_update():
+        if engine.is_gradient_accumulation_boundary():
+            for name, parameter in engine.module.named_parameters():
+                if parameter.requires_grad:
+                    gradients[name] = safe_get_full_grad(parameter).float()
+        update()
+
+    engine.step = read_and_update
+    share = directed[RANK * len(directed) // WORLD_SIZE : (RANK + 1) * len(directed) // WORLD_SIZE]
+    losses = train_step(engine, cut(share, table, engine.gradient_accumulation_steps()))
+    values = (all_reduce_sum(torch.stack(losses[:3])) / WORLD_SIZE).tolist()
+    engine.destroy()
+    return values, gradients
+
+
 def main() -> None:
     os.environ.update(RANK=str(RANK), LOCAL_RANK=str(RANK), LOCAL_WORLD_SIZE=str(WORLD_SIZE),
                       WORLD_SIZE=str(WORLD_SIZE), MASTER_ADDR="127.0.0.1", MASTER_PORT=sys.argv[4])  # fmt: skip
-    from kalm.text.batch import collate
-    from kalm.training.engine import init_distributed, initialize
+    from kalm.training.engine import init_distributed
 
     init_distributed()
-    from deepspeed.utils import safe_get_full_grad
-
     results = {}
-    for stage in (0, 1, 2, 3):
-        objective, table, directed, config = torch.load(FOLDER / "task.pt", weights_only=False)
-        staged = replace(config, deepspeed=replace(config.deepspeed, zero_stage=stage))
-        engine = initialize(objective, staged, world_size=WORLD_SIZE, total_steps=10)
-        local = len(directed) // WORLD_SIZE
-        losses = engine(collate(directed[RANK * local : (RANK + 1) * local], table, num_groups=2))
-        engine.backward(losses.total)
-        results[stage] = {
-            name.removeprefix("module."): safe_get_full_grad(parameter)
-            for name, parameter in engine.module.named_parameters()
-            if parameter.requires_grad
-        }
-        engine.step()
-        engine.destroy()
+    for model, dtype, stage, micro_batch_size in torch.load(FOLDER / "cases.pt"):
+        objective, table, directed, config = torch.load(FOLDER / f"{model}-{dtype}.pt", weights_only=False)
+        config = replace(
+            config,
+            deepspeed=replace(config.deepspeed, zero_stage=stage),
+            training=replace(config.training, micro_batch_size=micro_batch_size),
+        )
+        results[model, dtype, stage, micro_batch_size] = step_through_deepspeed(objective, table, directed, config)
     if RANK == 0:
-        torch.save(results, FOLDER / "results.pt")
+        torch.save(results, FOLDER / f"results-{WORLD_SIZE}.pt")
 
 
 if __name__ == "__main__":

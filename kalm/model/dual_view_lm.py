@@ -40,6 +40,11 @@ class DualViewLM(nn.Module):
         lm: PreTrainedModel = self.lm if unwrap is None else unwrap()
         return lm
 
+    def use_gradient_checkpointing(self) -> None:
+        """Keep the layers' inputs only, and compute the rest again in the backward pass."""
+        # reentrant checkpointing of several passes breaks the engine's reduction of gradients
+        self.causal_lm.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+
     def save_pretrained(self, folder: Path) -> None:
         """Weights (or the adapter's) and config, loadable by transformers (or peft) as they are."""
         self.lm.save_pretrained(folder)  # type: ignore[operator]

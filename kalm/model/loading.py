@@ -1,6 +1,7 @@
 """From a config to an LM and its tokenizer: pretrained or from scratch, whole or with adapters."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from kalm.config import Dtype, LoraConfig, ModelConfig, TemplateConfig, looks_like_folder
+from kalm.config import Dtype, LoraConfig, ModelConfig, Quantization, TemplateConfig, looks_like_folder
 from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.model.dual_view_lm import DualViewLM, check_read_out
 from kalm.model.scratch import build_llama, train_tokenizer
@@ -43,11 +44,13 @@ def build_encoder(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed:
         lm = build_llama(config.scratch, tokenizer, _torch_dtype(config.dtype))
     else:
         assert config.path is not None
-        lm = _pretrained_lm(config.path, config.dtype)
+        lm = _pretrained_lm(config.path, config.dtype, config.quantization)
         if config.lora is not None and config.lora.enabled:
             lm = add_lora(lm, config.lora)
     encoder = DualViewLM(lm, config.dropout)
     check_read_out(encoder)
+    if config.gradient_checkpointing:
+        encoder.use_gradient_checkpointing()
     return encoder
 
 
@@ -126,8 +129,9 @@ def _torch_dtype(dtype: Dtype) -> torch.dtype:
     return {Dtype.float32: torch.float32, Dtype.bfloat16: torch.bfloat16}[dtype]
 
 
-def _pretrained_lm(path: str, dtype: Dtype) -> nn.Module:
+def _pretrained_lm(path: str, dtype: Dtype, quantization: Quantization = Quantization.none) -> nn.Module:
     place, options = _place(path)
+    options |= _quantization_options(quantization)
     lm: nn.Module
     try:
         # safetensors only: a pickled checkpoint can run code when it is read
@@ -142,6 +146,31 @@ def _pretrained_lm(path: str, dtype: Dtype) -> nn.Module:
             f"model.path={path}: the weights are incomplete: {len(missing)} are missing, {missing[0]} first"
         )
     return lm
+
+
+def _quantization_options(quantization: Quantization) -> dict[str, Any]:
+    """What transformers is told; the weights are quantized while they are read.
+
+    Raises:
+        ValueError: there is no GPU, or bitsandbytes is not installed.
+    """
+    if quantization is Quantization.none:
+        return {}
+    if not torch.cuda.is_available():
+        raise ValueError(f"model.quantization={quantization.value} needs a GPU and none is found; set it to none")
+    if find_spec("bitsandbytes") is None:
+        raise ValueError(
+            f"model.quantization={quantization.value} needs bitsandbytes: pip install 'kalm[quantization]'"
+        )
+    from transformers import BitsAndBytesConfig
+
+    how = BitsAndBytesConfig(
+        load_in_8bit=quantization is Quantization.int8,
+        load_in_4bit=quantization is Quantization.nf4,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    return {"quantization_config": how, "device_map": {"": torch.cuda.current_device()}}
 
 
 def load_saved_tokenizer(path: str) -> PreTrainedTokenizerFast:
@@ -160,7 +189,7 @@ def load_saved_tokenizer(path: str) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def _place(path: str) -> tuple[str, dict[str, bool]]:
+def _place(path: str) -> tuple[str, dict[str, Any]]:
     """A folder is read offline; anything else is a hub name."""
     if looks_like_folder(path):
         return str(Path(path).expanduser()), {"local_files_only": True}
