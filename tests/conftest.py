@@ -122,6 +122,15 @@ def encoder(tokenizer) -> DualViewLM:
     return make_encoder(tokenizer)
 
 
+@pytest.fixture
+def model_folder(tmp_path, encoder, tokenizer):
+    """A tiny LM as transformers saves it."""
+    folder = tmp_path / "base"
+    encoder.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def make_encoder(tokenizer) -> DualViewLM:
     torch.manual_seed(0)
     scratch = ScratchConfig(

@@ -102,6 +102,20 @@ WRONG = [
     "objective.additive_margin=-0.1",
     "objective.false_negative_rate=1",
     "objective.triple_completion_weight=-1",
+    "objective.completion_share=0",
+    "objective.completion_share=1.1",
+    "objective.target_to_query_weight=1",
+    "objective.query_chunk=0",
+    "objective.negatives.scope=all",
+    "objective.negatives.queue_batches=-1",
+    "objective.negatives.queue_weight=0",
+    "objective.negatives.hard_per_triple=-1",
+    "objective.negatives.mine_every_steps=0",
+    "training.micro_batch_size=0",
+    "training.sampling=walk",
+    "training.walk_length=0",
+    "model.quantization=int8",
+    "deepspeed.offload_parameters=true",
     "model.dropout=1",
     "model.path=x",
     "model.dtype=float8",
@@ -145,6 +159,69 @@ def test_a_batch_that_processes_cannot_share_is_refused():
         ValueError, match=r"training\.batch_size must be a multiple of the number of processes, 2, got 9"
     ):
         validate(loaded("training.batch_size=9"), world_size=2)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["training.micro_batch_size=7"],
+            "training.micro_batch_size must be at most training.batch_size / processes = 6",
+        ),
+        (
+            ["training.micro_batch_size=4"],
+            "training.micro_batch_size must be a divisor of training.batch_size / processes = 6",
+        ),
+        (["template=kalm_paper"], "template.target must be null in one pass"),
+        (
+            [
+                "model=pretrained",
+                "model.path=a/b",
+                "model.lora.enabled=true",
+                "model.quantization=nf4",
+                "deepspeed.zero_stage=3",
+            ],
+            "deepspeed.zero_stage must be less than 3 with model.quantization",
+        ),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(overrides, message):
+    with pytest.raises(ValueError) as error:
+        validate(loaded("training.batch_size=12", *overrides), world_size=2)
+    assert str(error.value).startswith(message)
+
+
+def test_micro_batches_become_accumulation_steps():
+    config = loaded("training.batch_size=24", "training.micro_batch_size=4")
+    validate(config, world_size=2)
+    dictionary = deepspeed_dictionary(config, world_size=2, total_steps=10)
+    assert dictionary["train_micro_batch_size_per_gpu"] == 4
+    assert dictionary["gradient_accumulation_steps"] == 3
+
+
+def test_the_published_recipe_brings_its_templates_and_no_fault():
+    config = loaded("objective=kalm_paper", "objective.false_negative_rate=0")
+    validate(config, world_size=1)
+    assert config.template.target is not None
+    assert config.objective.separate is not None
+    assert not config.objective.separate.logits_everywhere
+    assert config.objective.negatives.mask_known
+    assert config.objective.learn_temperature
+
+
+@pytest.mark.parametrize("experiment", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
+def test_each_experiment_says_how_it_is_run_and_passes_the_checks(experiment, tmp_path):
+    text = experiment.read_text()
+    for line in (
+        "# command   deepspeed ",
+        f"experiment={experiment.stem}",
+        "# hardware  ",
+        "# time      ",
+        "# expected  ",
+    ):
+        assert line in text
+    needed = ["data.root=/"] if "data.root=" in text else []
+    validate(loaded(f"experiment={experiment.stem}", *needed), world_size=2)
 
 
 def test_hub_names_are_not_looked_up_as_folders(tmp_path):

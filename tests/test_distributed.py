@@ -60,6 +60,11 @@ def test_the_balance_of_the_terms_does_not_depend_on_the_number_of_processes(res
     assert ratios == pytest.approx([ratios[0]] * 3, rel=1e-5)
 
 
+def test_a_bad_loss_on_one_process_stops_all(results):
+    for of_ranks in results.values():
+        assert all("contrastive nan" in of_rank["bad loss"] for of_rank in of_ranks)
+
+
 def test_gathered_rows_receive_what_all_ranks_send_them(results):
     for rank, result in enumerate(results[2]):
         gathered, gradient = result["gather"]

@@ -233,6 +233,15 @@ BAD = {
     "unknown group": (["objective=kalmm"], ["objective/kalmm", "kalm"]),
     "missing graph": (["data.path=nowhere"], ["data.path", "nowhere", "a folder that exists"]),
     "key of another choice": (["model=pretrained"], ["model.scratch.hidden_size", "has no place here"]),
+    "batch that cannot be divided": (
+        ["training.micro_batch_size=3"],
+        ["training.micro_batch_size", "a divisor of", "got 3"],
+    ),
+    "micro-batch larger than the batch": (["training.micro_batch_size=16"], ["training.micro_batch_size", "at most"]),
+    "offload without a GPU": (
+        ["deepspeed.offload_optimizer=true", "deepspeed.zero_stage=2"],
+        ["deepspeed.offload_optimizer", "needs a GPU"],
+    ),
     "nothing to resume": (["training.resume=true"], ["training.resume=true", "holds no checkpoint"]),
 }
 
@@ -250,6 +259,53 @@ def test_a_bad_config_is_one_line_and_leaves_nothing(workplace, case):
 def test_an_unknown_model_folder_is_one_line(workplace):
     command = [sys.executable, str(ROOT / "launch" / "train.py"), *workplace.common, "model.path=./nowhere"]
     assert_user_error(workplace.call(command), "model.path", "work0/nowhere", "a folder with config.json")
+
+
+def test_quantization_without_a_gpu_is_one_line(workplace, model_folder):
+    command = [sys.executable, str(ROOT / "launch" / "train.py"), *workplace.common, f"model.path={model_folder}",
+               "model.lora.enabled=true", "model.quantization=nf4"]  # fmt: skip
+    assert_user_error(workplace.call(command), "model.quantization=nf4 needs a GPU")
+
+
+def test_a_loss_that_is_not_finite_stops_all_processes_and_keeps_the_last_checkpoint(workplace):
+    result = workplace.train(
+        "run.name=diverged", "training.learning_rate=1e30", "training.checkpoint_every_steps=1",
+        "training.warmup_ratio=0.0", "training.max_gradient_norm=0", "training.max_steps=40",
+        launcher=(DEEPSPEED, "--num_gpus", "2", "--master_port", "29613"),
+    )  # fmt: skip
+    assert result.returncode != 0
+    lines = {line for line in result.stderr.splitlines() if line.startswith("error: ")}
+    assert len(lines) == 1, result.stderr
+    assert "a loss is not finite at step" in lines.pop()
+    assert "Traceback" not in result.stderr
+    step = workplace.checkpoint_step("diverged")
+    assert len(workplace.losses("diverged")) == step, "the step before the bad one is saved"
+
+
+def test_five_steps_and_resume_equal_ten_with_a_queue_hard_negatives_and_micro_batches(workplace):
+    switches = (
+        "objective.negatives.queue_batches=2", "objective.negatives.hard_per_triple=1", "training.micro_batch_size=2",
+        "objective.negatives.mine_every_steps=3", "objective.target_to_query_weight=0.5",
+        "training.sampling=random_walk",
+    )  # fmt: skip
+    assert workplace.train("run.name=all", *switches).returncode == 0
+    assert workplace.train("run.name=all-halves", "training.stop_after_steps=5", *switches).returncode == 0
+    resumed = workplace.train("run.name=all-halves", "training.resume=true", *switches)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "negatives per query: " in resumed.stdout
+    assert workplace.losses("all-halves") == workplace.losses("all")
+    lines = [json.loads(line) for line in (workplace.run("all") / "metrics.jsonl").read_text().splitlines()]
+    for name in ("batch", "self", "queue", "masked", "queries"):
+        assert any(line[f"negatives/{name}"] > 0 for line in lines), name
+
+
+def test_the_published_recipe_trains_and_is_evaluated(workplace):
+    result = workplace.train(
+        "run.name=paper", "objective=kalm_paper", "training.max_steps=2", "model.scratch.max_length=512"
+    )
+    assert result.returncode == 0, result.stderr
+    evaluated = workplace.kgc(f"run={workplace.run('paper')}", "baselines=false")
+    assert evaluated.returncode == 0, evaluated.stderr
 
 
 def test_debug_shows_the_traceback(workplace):

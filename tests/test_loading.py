@@ -22,15 +22,6 @@ def pretrained(path, *, lora: bool = False, dtype: Dtype = Dtype.float32) -> Mod
     )  # fmt: skip
 
 
-@pytest.fixture
-def model_folder(tmp_path, encoder, tokenizer):
-    """A tiny LM as transformers saves it."""
-    folder = tmp_path / "base"
-    encoder.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
 @pytest.mark.parametrize("name", ["tiny1m", "stories-260k"])
 def test_real_pretrained_models_load_and_embed(name, toy_graph, template):
     folder = shared(f"models/{name}")

@@ -49,17 +49,21 @@ def init_distributed() -> torch.device:
     return device
 
 
-def initialize(objective: nn.Module, config: Config, *, world_size: int, total_steps: int) -> Any:
-    """The DeepSpeed engine around the objective.
+def check_device(config: Config, device: torch.device) -> None:
+    """Refuse what only a GPU can do, before data and model load.
 
     Raises:
         ValueError: something is to be offloaded from a GPU and there is none.
     """
+    for name in ("offload_optimizer", "offload_parameters"):
+        if getattr(config.deepspeed, name) and device.type == "cpu":
+            raise ValueError(f"deepspeed.{name}=true needs a GPU to offload from, and none is found; set it to false")
+
+
+def initialize(objective: nn.Module, config: Config, *, world_size: int, total_steps: int) -> Any:
+    """The DeepSpeed engine around the objective."""
     import deepspeed
 
-    for name in ("offload_optimizer", "offload_parameters"):
-        if getattr(config.deepspeed, name) and not torch.cuda.is_available():
-            raise ValueError(f"deepspeed.{name}=true needs a GPU to offload from, and none is found; set it to false")
     engine, *_ = deepspeed.initialize(
         model=objective,
         model_parameters=parameter_groups(objective, config.training.weight_decay),

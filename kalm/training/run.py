@@ -16,7 +16,7 @@ from kalm.model.loading import build_encoder, load_saved_tokenizer, load_tokeniz
 from kalm.objective.joint import JointObjective
 from kalm.objective.negatives import ContrastiveObjective
 from kalm.text.token_table import TokenTable, cached_token_table
-from kalm.training.engine import init_distributed
+from kalm.training.engine import check_device, init_distributed
 from kalm.training.run_folder import check_folder, lock_folder, remove_if_empty, start_folder
 from kalm.training.trainer import Trainer
 
@@ -42,6 +42,7 @@ def train(config: Config) -> None:
 
 def _set_up(config: Config) -> Trainer:
     device = init_distributed()
+    check_device(config, device)
     graph = load_graph(config.data.source.value, config.data.folder)
     _say(coverage(graph))
     tokenizer = _shared_tokenizer(config, graph)

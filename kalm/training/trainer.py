@@ -18,7 +18,7 @@ from kalm.text.token_table import TokenTable, data_digests
 from kalm.training.batches import BatchMaker
 from kalm.training.checkpoint import RankState, load_checkpoint, save_checkpoint
 from kalm.training.engine import initialize
-from kalm.training.progress import ProgressDisplay
+from kalm.training.progress import ProgressDisplay, negatives_line
 from kalm.training.result import kept_valid_mrr, save_model
 from kalm.training.step import train_step
 from kalm.training.stop import StopRequest
@@ -60,6 +60,7 @@ class Trainer:
             self.best_valid_mrr = kept_valid_mrr(config)
         self._saved_step = self.step
         self._learning_rate = 0.0  # of the last step
+        self._told_negatives = False
 
     def fit(self) -> None:
         """Train to the last step, or until told to stop.
@@ -151,6 +152,9 @@ class Trainer:
         if display is not None:
             seconds_left = (self.total_steps - self.step) * metrics["seconds_per_step"]
             display.metrics(metrics, seconds_left)
+            if not self._told_negatives:
+                display.note(negatives_line(metrics))
+                self._told_negatives = True
 
     def _validate(self, tracker: Tracker | None, display: ProgressDisplay | None) -> None:
         training = self.config.training
