@@ -360,13 +360,17 @@ class KgcConfig:
 
     run: str  # the run's folder
     split: str  # train, valid or test
+    filter: list[str]  # splits whose triples are known answers, left out of the ranking; the split itself is one
     baselines: bool  # rank with the untrained LM and with relation frequencies too
     save_embeddings: bool  # write entities.npy and queries.npy
     evaluation: EvaluationConfig
     debug: bool  # show tracebacks
 
     def __post_init__(self) -> None:
-        require(self.split in ("train", "valid", "test"), "split", self.split, "train, valid or test")
+        splits = ("train", "valid", "test")
+        require(self.split in splits, "split", self.split, "train, valid or test")
+        require(set(self.filter) <= set(splits) and self.split in self.filter, "filter", self.filter,
+                 f"a list of splits among train, valid and test, {self.split} being one of them")  # fmt: skip
 
 
 def looks_like_folder(path: str) -> bool:

@@ -35,10 +35,12 @@ def write_predictions(
     embeddings: Embeddings,
     index: EntityIndex,
     graph: KnowledgeGraph,
+    *,
     num_predictions: int,
+    filter_splits: Sequence[str],
 ) -> None:
-    """One object per query: the query in ids and names, and its best entities, known or new."""
-    splits = {split: set(map(tuple, rows.tolist())) for split, rows in graph.triples.items()}
+    """One object per query: the query in ids and names, and its best entities, known in `filter_splits` or new."""
+    splits = {split: set(map(tuple, graph.triples[split].tolist())) for split in filter_splits}
     scores, ids = index.search(embeddings.queries, num_predictions)
     lines = []
     for query, row_scores, row_ids in zip(queries.tolist(), scores.tolist(), ids.tolist(), strict=True):
