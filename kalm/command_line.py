@@ -13,21 +13,32 @@ from omegaconf.errors import OmegaConfBaseException
 
 from kalm.composition import complete_groups, explain
 
-CONF = Path(__file__).resolve().parent.parent / "conf"
+ROOT = Path(__file__).resolve().parent.parent
+CONF = ROOT / "conf"
 USER_ERROR = 2  # exit code for what a user can mend
 FLAGS_WITH_VALUE = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"}
+HELP = {"--help", "-h", "--hydra-help"}
 # a run's own config has no section for hydra, which would then make a folder of its own
 QUIET = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none"]
 
 
-def run(task: Callable[[DictConfig], None], *, config_name: str, schema: type) -> None:
+def run(
+    task: Callable[[DictConfig], None],
+    *,
+    config_name: str,
+    schema: type,
+    multirun: Callable[[Sequence[str]], int] | None = None,
+) -> None:
     """Call `task` with the composed config; a fault of the user ends it with one line and exit code 2.
 
     Args:
         task: the entry point's work.
         config_name: file in `conf/` that heads the config.
         schema: the dataclass that the config becomes; right names are suggested from it.
+        multirun: takes the overrides given with --multirun and returns the exit code; without it, hydra's own
+            --multirun calls `task` with one job after the other in this process.
     """
+    flags, overrides = _split(sys.argv[1:])
     sys.argv[1:] = clean_arguments(sys.argv[1:])
     # transformers' own bars would write over kalm's, and into log files
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -37,23 +48,29 @@ def run(task: Callable[[DictConfig], None], *, config_name: str, schema: type) -
     faults: list[Exception] = []
 
     def guarded(composed: DictConfig) -> None:
+        nonlocal debug
+        debug = debug or OmegaConf.select(composed, "debug") is True
         try:
             task(composed)
         except (ValueError, OSError) as error:
-            if debug or OmegaConf.select(composed, "debug") is True:
-                raise
             faults.append(error)  # raised in here, hydra would add lines of its own
 
     try:
+        if multirun is not None and _asks_for_multirun(flags):
+            sys.exit(multirun(overrides))
         hydra.main(version_base=None, config_path=str(CONF), config_name=config_name)(guarded)()
+        if faults:
+            raise faults[0]
     except (HydraException, OmegaConfBaseException) as error:
         if debug:
             raise
         _fail(explain(error, schema))
+    except (ValueError, OSError) as error:
+        if debug:
+            raise
+        _fail(" ".join(str(error).split()))
     except KeyboardInterrupt:
         sys.exit(130)
-    if faults:
-        _fail(" ".join(str(faults[0]).split()))
 
 
 def clean_arguments(arguments: Sequence[str]) -> list[str]:
@@ -61,6 +78,14 @@ def clean_arguments(arguments: Sequence[str]) -> list[str]:
 
     The launcher's --local_rank is left out (LOCAL_RANK says the same), and implied overrides are added.
     """
+    flags, overrides = _split(arguments)
+    if any(flag.partition("=")[0] in {"--config-name", "-cn"} for flag in flags):
+        return [*flags, *QUIET, *overrides]
+    return [*flags, *complete_groups(overrides)]
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Flags with their values, and overrides."""
     flags, overrides = [], []
     values = iter(arguments)
     for argument in values:
@@ -72,9 +97,18 @@ def clean_arguments(arguments: Sequence[str]) -> list[str]:
         flags.append(argument)
         if argument in FLAGS_WITH_VALUE:
             flags += [value for value in [next(values, None)] if value is not None]
-    if any(flag.partition("=")[0] in {"--config-name", "-cn"} for flag in flags):
-        return [*flags, *QUIET, *overrides]
-    return [*flags, *complete_groups(overrides)]
+    return flags, overrides
+
+
+def _asks_for_multirun(flags: Sequence[str]) -> bool:
+    # argparse takes a beginning of --multirun for the whole
+    multirun = [flag for flag in flags if flag == "-m" or (len(flag) > 2 and "--multirun".startswith(flag))]
+    if not multirun or HELP & set(flags):
+        return False
+    others = [flag for flag in flags if flag not in multirun]
+    if others:
+        raise ValueError(f"{others[0]} has no place beside {multirun[0]}: a sweep takes overrides alone")
+    return True
 
 
 def _fail(line: str) -> None:

@@ -18,9 +18,14 @@ ConfigType = TypeVar("ConfigType", Config, KgcConfig, TemplateConfig)
 
 # what a resumed run may change without becoming another run; with other steps the schedule is that of the longer run
 FREE_ON_RESUME = (
-    "run.", "tracking.", "evaluation.", "debug", "data.root", "data.path", "data.cache", "training.resume",
+    "run.", "tracking.", "evaluation.", "sweep.", "debug", "data.root", "data.path", "data.cache", "training.resume",
     "training.stop_after_steps", "training.epochs", "training.max_steps", "training.log_every_steps",
     "training.checkpoint_every_steps",
+)  # fmt: skip
+
+# what changes no result, and so has no place in a name
+NO_RESULT = (
+    "run.", "tracking.", "hydra", "debug", "data.cache", "training.resume", "training.stop_after_steps", "sweep",
 )  # fmt: skip
 
 
@@ -133,6 +138,24 @@ def complete_groups(overrides: Sequence[str]) -> list[str]:
     )
 
 
+def folder_name(parts: Sequence[str]) -> str:
+    """The parts as one name, of letters, digits and . _ - = , + alone; two long names differ if their parts do."""
+    name = re.sub(r"[^\w.=,+-]", "_", "-".join(parts))
+    # a folder's name has at most 255 bytes; the digest keeps long names apart
+    return name if len(name) <= 120 else f"{name[:110]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def field_types(schema: type, prefix: str = "") -> dict[str, Any]:
+    """Every key of the config, those of sections too, with the type in its dataclass."""
+    types: dict[str, Any] = {}
+    for field in fields(schema):
+        types[prefix + field.name] = field.type
+        for part in (field.type, *get_args(field.type)):  # the parts of `Section | None`
+            if isinstance(part, type) and is_dataclass(part):
+                types |= field_types(part, f"{prefix}{field.name}.")
+    return types
+
+
 def explain(error: Exception, schema: type) -> str:
     """One line for a fault in the config: key, fault, and the nearest right name."""
     omega = _find_cause(error, OmegaConfBaseException)
@@ -142,7 +165,7 @@ def explain(error: Exception, schema: type) -> str:
     if not key:
         return text
     line = f"{key}: {text}"
-    known = _all_keys(schema)
+    known = field_types(schema)
     if key in known:
         return line.replace("is not in struct", "has no place here: its section is null under the chosen group")
     if near := get_close_matches(key, known, n=3, cutoff=0.5):
@@ -157,13 +180,10 @@ def _keys(overrides: Sequence[str]) -> list[str]:
 def _run_name(config: Config, overrides: Sequence[str]) -> str:
     parts = [config.data.source.value, config.model.name, config.objective.name]
     named_above = ("data", "model", "objective")
-    no_result = ("run.", "tracking.", "hydra", "debug", "data.cache", "training.resume", "training.stop_after_steps")
     for key, override in sorted(zip(_keys(overrides), overrides, strict=True)):
-        if key not in named_above and not key.startswith(no_result):
+        if key not in named_above and not key.startswith(NO_RESULT):
             parts.append(override.lstrip("+~"))
-    name = re.sub(r"[^\w.=,+-]", "_", "-".join(parts))
-    # a folder's name has at most 255 bytes; the digest keeps long names apart
-    return name if len(name) <= 120 else f"{name[:110]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return folder_name(parts)
 
 
 def _make_paths_absolute(config: Config) -> None:
@@ -199,16 +219,6 @@ def _flat(config: Config) -> dict[str, Any]:
     container = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
     assert isinstance(container, dict)
     return flatten({str(key): value for key, value in container.items()}, "")
-
-
-def _all_keys(schema: type, prefix: str = "") -> list[str]:
-    keys = []
-    for field in fields(schema):
-        keys.append(prefix + field.name)
-        for part in (field.type, *get_args(field.type)):  # the parts of `Section | None`
-            if isinstance(part, type) and is_dataclass(part):
-                keys += _all_keys(part, f"{prefix}{field.name}.")
-    return keys
 
 
 def _find_cause(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:

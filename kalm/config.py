@@ -63,6 +63,13 @@ class Tracking(Enum):
     online = "online"
 
 
+class Algorithm(Enum):
+    """How a sweep chooses its jobs: all combinations of the values given, or optuna's search among and between them."""
+
+    grid = "grid"
+    optuna = "optuna"
+
+
 @dataclass(kw_only=True, slots=True)
 class RunConfig:
     root: str  # folder that holds the runs' folders
@@ -70,9 +77,7 @@ class RunConfig:
     overwrite: bool  # start anew in a folder that already holds a run, and delete that run
 
     def __post_init__(self) -> None:
-        if self.name is not None:
-            require(bool(re.fullmatch(r"[\w.=,+-]+", self.name)) and self.name not in (".", ".."), "run.name",
-                     self.name, "letters, digits and any of . _ - = , +")  # fmt: skip
+        require_folder_name("run.name", self.name)
 
     @property
     def folder(self) -> Path:
@@ -339,6 +344,26 @@ class TrackingConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class SweepConfig:
+    """What `--multirun` does; neither a single run nor a job of a sweep has a use for it."""
+
+    algorithm: Algorithm
+    name: str | None  # the sweep's folder is run.root/sweep-NAME; null makes a name from the overrides
+    num_trials: int | None  # jobs that optuna is to finish, over all calls; null with grid, which runs them all
+    seed: int | None  # of optuna's sampler; null with grid
+    deepspeed_arguments: list[str]  # for the deepspeed command of each job, like [--num_gpus,2]
+
+    def __post_init__(self) -> None:
+        require_folder_name("sweep.name", self.name)
+        for key, least in (("num_trials", 1), ("seed", 0)):
+            value = getattr(self, key)
+            if self.algorithm is Algorithm.grid:
+                require(value is None, f"sweep.{key}", value, "null with sweep=grid")
+            else:
+                require(value is not None and value >= least, f"sweep.{key}", value, f"a whole number >= {least}")
+
+
+@dataclass(kw_only=True, slots=True)
 class Config:
     """Everything `launch/train.py` reads."""
 
@@ -351,6 +376,7 @@ class Config:
     deepspeed: DeepSpeedConfig
     evaluation: EvaluationConfig
     tracking: TrackingConfig
+    sweep: SweepConfig
     debug: bool  # show tracebacks
 
 
@@ -360,13 +386,17 @@ class KgcConfig:
 
     run: str  # the run's folder
     split: str  # train, valid or test
+    filter: list[str]  # splits whose triples are known answers, left out of the ranking; the split itself is one
     baselines: bool  # rank with the untrained LM and with relation frequencies too
     save_embeddings: bool  # write entities.npy and queries.npy
     evaluation: EvaluationConfig
     debug: bool  # show tracebacks
 
     def __post_init__(self) -> None:
-        require(self.split in ("train", "valid", "test"), "split", self.split, "train, valid or test")
+        splits = ("train", "valid", "test")
+        require(self.split in splits, "split", self.split, "train, valid or test")
+        require(set(self.filter) <= set(splits) and self.split in self.filter, "filter", self.filter,
+                 f"a list of splits among train, valid and test, {self.split} being one of them")  # fmt: skip
 
 
 def looks_like_folder(path: str) -> bool:
@@ -385,6 +415,11 @@ def _slots(text: str) -> list[str]:
 def require(condition: bool, key: str, value: Any, allowed: str) -> None:
     if not condition:
         raise ValueError(f"{key} must be {allowed}, got {value!r}")
+
+
+def require_folder_name(key: str, value: str | None) -> None:
+    good = value is None or (re.fullmatch(r"[\w.=,+-]+", value) is not None and value not in (".", ".."))
+    require(good, key, value, "letters, digits and any of . _ - = , +")
 
 
 def require_at_least(key: str, value: int, least: int) -> None:

@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-
 PACKAGES = ("kalm", "torch", "transformers", "tokenizers", "deepspeed", "peft", "faiss-cpu", "numpy")
 
 
@@ -26,6 +24,8 @@ def environment() -> dict[str, Any]:
 
 
 def hardware() -> dict[str, Any]:
+    import torch
+
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {"machine": platform.platform(), "cpu_cores": len(os.sched_getaffinity(0)), "gpus": gpus}
 
@@ -38,9 +38,13 @@ def git_commit() -> str | None:
 
 
 def write_json(path: Path, content: Any) -> None:
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
     """Write a whole file or none: a reader never meets half of it."""
     unfinished = path.with_name(f".unfinished-{path.name}")
-    unfinished.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished.write_text(text, encoding="utf-8")
     unfinished.replace(path)
 
 

@@ -1,4 +1,7 @@
-"""Train: `deepspeed launch/train.py [KEY=VALUE ...]`; keys and their meaning stand in kalm/config.py."""
+"""Train: `deepspeed launch/train.py [KEY=VALUE ...]`; sweep: `python launch/train.py --multirun KEY=VALUE,VALUE ...`.
+
+Keys and their meaning stand in kalm/config.py.
+"""
 
 import os
 
@@ -8,6 +11,7 @@ from omegaconf import DictConfig
 from kalm.command_line import run
 from kalm.composition import load_config, validate
 from kalm.config import Config
+from kalm.sweep.run import sweep
 
 
 def main(composed: DictConfig) -> None:
@@ -20,4 +24,4 @@ def main(composed: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run(main, config_name="train", schema=Config)
+    run(main, config_name="train", schema=Config, multirun=sweep)

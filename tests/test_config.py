@@ -38,6 +38,21 @@ def test_every_config_file_loads_and_survives_the_run_folder(choice, tmp_path):
 def test_the_evaluation_config_loads():
     config = to_dataclass(composed("run=runs/x", name="kgc"), KgcConfig)
     assert config.split == "test"
+    assert config.filter == ["train", "valid", "test"]
+
+
+@pytest.mark.parametrize(
+    ("split", "known", "message"),
+    [
+        ("tests", "[train]", "split must be train, valid or test, got 'tests'"),
+        ("valid", "[train,vald]", "filter must be a list of splits"),
+        ("valid", "[train]", "valid being one of them"),
+        ("valid", "[]", "valid being one of them"),
+    ],
+)
+def test_a_filter_names_splits_and_the_evaluated_one_among_them(split, known, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        to_dataclass(composed("run=runs/x", f"split={split}", f"filter={known}", name="kgc"), KgcConfig)
 
 
 def schema_fields(schema: type, prefix: str = ""):

@@ -1,5 +1,7 @@
 """Filtered ranks against brute force and against pykeen."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from kalm.config import EvaluationConfig
 from kalm.evaluation.entity_index import EntityIndex
 from kalm.evaluation.kgc import Embeddings, rank_by_embedding, split_queries
 from kalm.evaluation.ranking import HITS_AT, filtered_ranks, rank_metrics, rank_queries
-from kalm.graph.knowledge_graph import TAIL
+from kalm.graph.knowledge_graph import SPLITS, TAIL
 from kalm.graph.known_tails import known_tails
 from kalm.graph.sources import load_graph
 
@@ -168,7 +170,7 @@ def test_ranks_on_umls_equal_pykeens_for_the_same_scores():
     asked = torch.nn.functional.normalize(torch.randn(len(queries), 16, generator=generator), dim=1)
     index = EntityIndex(vectors, torch.device("cpu"))
     config = EvaluationConfig(batch_tokens=1024, score_memory_mib=1, num_predictions=10)
-    ranks = rank_by_embedding(Embeddings(entities=vectors, queries=asked), index, queries, graph, config)
+    ranks = rank_by_embedding(Embeddings(entities=vectors, queries=asked), index, queries, graph, config, SPLITS)
 
     scores = index.scores(asked)
     true_scores = scores.gather(1, torch.from_numpy(queries[:, TAIL].copy())[:, None])
@@ -187,3 +189,25 @@ def test_ranks_on_umls_equal_pykeens_for_the_same_scores():
     theirs = {kind: np.concatenate(parts) for (_, kind), parts in evaluator.ranks.items()}
     for kind in ("optimistic", "realistic", "pessimistic"):
         assert getattr(ranks, kind).tolist() == theirs[kind].tolist()
+
+
+def test_a_filter_without_test_does_not_look_at_test(toy_graph):
+    queries = split_queries(toy_graph, "valid")
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.nn.functional.normalize(torch.randn(toy_graph.num_entities, 8, generator=generator), dim=1)
+    asked = torch.nn.functional.normalize(torch.randn(len(queries), 8, generator=generator), dim=1)
+    config = EvaluationConfig(batch_tokens=64, score_memory_mib=1, num_predictions=3)
+
+    def pessimistic(test_triples, filter_splits):
+        graph = replace(toy_graph, triples={**toy_graph.triples, "test": test_triples})
+        index = EntityIndex(vectors, torch.device("cpu"))
+        embeddings = Embeddings(entities=vectors, queries=asked)
+        return rank_by_embedding(embeddings, index, queries, graph, config, filter_splits).pessimistic.tolist()
+
+    # as if every entity answered every query: with test in the filter nothing is left to rank against
+    head, relation, _ = toy_graph.triples["valid"].T
+    everything = np.array([(h, r, t) for h, r in zip(head, relation, strict=True) for t in range(len(vectors))])
+    assert pessimistic(everything, SPLITS)[::2] == [1] * len(head)
+    blind = pessimistic(everything, ("train", "valid"))
+    assert blind == pessimistic(toy_graph.triples["test"], ("train", "valid"))
+    assert max(blind[::2]) > 1

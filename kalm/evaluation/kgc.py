@@ -1,5 +1,6 @@
 """Knowledge-graph completion: queries of a split, ranked over all entities in both directions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +13,11 @@ from kalm.config import EvaluationConfig
 from kalm.evaluation.encoding import encode_entities, encode_queries
 from kalm.evaluation.entity_index import EntityIndex
 from kalm.evaluation.ranking import Ranks, rank_metrics, rank_queries
-from kalm.graph.knowledge_graph import HEAD, RELATION, SPLITS, TAIL, KnowledgeGraph, Triples
+from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph, Triples
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.text.token_table import TokenTable
 
 DIRECTIONS = ("tail", "head")  # of rows 2i and 2i + 1: (h, r, ?) and (?, r, t)
-FILTER = SPLITS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,20 +56,27 @@ def embed(encoder: DualViewLM, table: TokenTable, queries: Triples, config: Eval
 
 
 def rank_by_embedding(
-    embeddings: Embeddings, index: EntityIndex, queries: Triples, graph: KnowledgeGraph, config: EvaluationConfig
+    embeddings: Embeddings,
+    index: EntityIndex,
+    queries: Triples,
+    graph: KnowledgeGraph,
+    config: EvaluationConfig,
+    filter_splits: Sequence[str],
 ) -> Ranks:
-    """Ranks by cosine."""
-    return _rank(lambda rows: index.scores(embeddings.queries[rows]), queries, graph, config)
+    """Ranks by cosine; other answers known from `filter_splits` are left out."""
+    return _rank(lambda rows: index.scores(embeddings.queries[rows]), queries, graph, config, filter_splits)
 
 
-def rank_by_frequency(queries: Triples, graph: KnowledgeGraph, config: EvaluationConfig) -> Ranks:
+def rank_by_frequency(
+    queries: Triples, graph: KnowledgeGraph, config: EvaluationConfig, filter_splits: Sequence[str]
+) -> Ranks:
     """Ranks by how often an entity is the tail of the query's directed relation in training; no model at all."""
     train = graph.directed("train")
     counts = torch.zeros(2 * graph.num_relations, graph.num_entities)
     relations, tails = torch.from_numpy(train[:, RELATION].copy()), torch.from_numpy(train[:, TAIL].copy())
     counts.index_put_((relations, tails), torch.ones(len(train)), accumulate=True)
     asked = torch.from_numpy(queries[:, RELATION].copy())
-    return _rank(lambda rows: counts[asked[rows]], queries, graph, config)
+    return _rank(lambda rows: counts[asked[rows]], queries, graph, config, filter_splits)
 
 
 def metrics_by_direction(ranks: Ranks, queries: Triples, graph: KnowledgeGraph) -> dict[str, Any]:
@@ -88,10 +95,10 @@ def metrics_by_relation(ranks: Ranks, queries: Triples, graph: KnowledgeGraph) -
     }
 
 
-def protocol(graph: KnowledgeGraph) -> dict[str, Any]:
+def protocol(graph: KnowledgeGraph, filter_splits: Sequence[str]) -> dict[str, Any]:
     """How the ranks came about, so that nobody has to guess."""
     return {
-        "filter": list(FILTER),
+        "filter": list(filter_splits),
         "ties": "realistic",
         "directions": list(DIRECTIONS),
         "candidates": "all entities",
@@ -111,7 +118,7 @@ def validation_mrr(
     queries = split_queries(graph, "valid", sample, seed)
     embeddings = embed(encoder, table, queries, config)
     index = EntityIndex(embeddings.entities, next(encoder.parameters()).device)
-    ranks = _rank(lambda rows: index.scores(embeddings.queries[rows]), queries, graph, config, ("train", "valid"))
+    ranks = rank_by_embedding(embeddings, index, queries, graph, config, ("train", "valid"))
     return rank_metrics(ranks.realistic.numpy())["mrr"]
 
 
@@ -120,7 +127,7 @@ def _rank(
     queries: Triples,
     graph: KnowledgeGraph,
     config: EvaluationConfig,
-    filter_splits: tuple[str, ...] = FILTER,
+    filter_splits: Sequence[str],
 ) -> Ranks:
     heads, relations, tails = (torch.from_numpy(queries[:, column].copy()) for column in (HEAD, RELATION, TAIL))
     return rank_queries(

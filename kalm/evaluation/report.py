@@ -13,6 +13,7 @@ from kalm.evaluation.entity_index import EntityIndex
 from kalm.evaluation.kgc import DIRECTIONS, Embeddings
 from kalm.evaluation.ranking import HITS_AT, Ranks
 from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph, Triples
+from kalm.provenance import write_text
 
 
 def write_ranks(path: Path, queries: Triples, ranks: Ranks, graph: KnowledgeGraph) -> None:
@@ -26,7 +27,7 @@ def write_ranks(path: Path, queries: Triples, ranks: Ranks, graph: KnowledgeGrap
         answer = graph.entity_labels[query[TAIL]]
         head, tail = (anchor, answer) if direction == "tail" else (answer, anchor)
         lines.append(f"{head}\t{relation}\t{tail}\t{direction}\t{realistic:.1f}\t{optimistic}\t{pessimistic}\n")
-    _write(path, "".join(lines))
+    write_text(path, "".join(lines))
 
 
 def write_predictions(
@@ -35,10 +36,12 @@ def write_predictions(
     embeddings: Embeddings,
     index: EntityIndex,
     graph: KnowledgeGraph,
+    *,
     num_predictions: int,
+    filter_splits: Sequence[str],
 ) -> None:
-    """One object per query: the query in ids and names, and its best entities, known or new."""
-    splits = {split: set(map(tuple, rows.tolist())) for split, rows in graph.triples.items()}
+    """One object per query: the query in ids and names, and its best entities, known in `filter_splits` or new."""
+    splits = {split: set(map(tuple, graph.triples[split].tolist())) for split in filter_splits}
     scores, ids = index.search(embeddings.queries, num_predictions)
     lines = []
     for query, row_scores, row_ids in zip(queries.tolist(), scores.tolist(), ids.tolist(), strict=True):
@@ -64,7 +67,7 @@ def write_predictions(
             "answer_name": graph.entity_names[query[TAIL]],
             "predictions": predictions,
         }, ensure_ascii=False) + "\n")  # fmt: skip
-    _write(path, "".join(lines))
+    write_text(path, "".join(lines))
 
 
 def write_embeddings(folder: Path, queries: Triples, embeddings: Embeddings, graph: KnowledgeGraph) -> None:
@@ -73,8 +76,8 @@ def write_embeddings(folder: Path, queries: Triples, embeddings: Embeddings, gra
         unfinished = folder / f".unfinished-{name}.npy"
         np.save(unfinished, matrix.numpy())
         unfinished.replace(folder / f"{name}.npy")
-    _write(folder / "entities.tsv", "".join(f"{label}\n" for label in graph.entity_labels))
-    _write(
+    write_text(folder / "entities.tsv", "".join(f"{label}\n" for label in graph.entity_labels))
+    write_text(
         folder / "queries.tsv", "".join("\t".join(describe_query(query, graph)) + "\n" for query in queries.tolist())
     )
 
@@ -112,9 +115,3 @@ def _console() -> Console:
     # wide enough for a table in a log file, where rich would guess 80 columns
     console = Console()
     return console if console.is_terminal else Console(width=120)
-
-
-def _write(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".unfinished-{path.name}")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)

@@ -51,11 +51,11 @@ def evaluate(config: KgcConfig) -> dict[str, Any]:
     embeddings = embed(encoder.to(device), table, queries, config.evaluation)
     del encoder  # room for the untrained one
     index = EntityIndex(embeddings.entities, device)
-    ranks = rank_by_embedding(embeddings, index, queries, graph, config.evaluation)
+    ranks = rank_by_embedding(embeddings, index, queries, graph, config.evaluation, config.filter)
     baselines = {}
     if config.baselines:
         baselines = {
-            "relation frequency": rank_by_frequency(queries, graph, config.evaluation),
+            "relation frequency": rank_by_frequency(queries, graph, config.evaluation, config.filter),
             "untrained LM": _rank_untrained(run_config, config, tokenizer, table, queries, graph, device),
         }
 
@@ -64,13 +64,19 @@ def evaluate(config: KgcConfig) -> dict[str, Any]:
     name = f"kgc-{config.split}"
     report.write_ranks(output / f"{name}.ranks.tsv", queries, ranks, graph)
     report.write_predictions(
-        output / f"{name}.predictions.jsonl", queries, embeddings, index, graph, config.evaluation.num_predictions
+        output / f"{name}.predictions.jsonl",
+        queries,
+        embeddings,
+        index,
+        graph,
+        num_predictions=config.evaluation.num_predictions,
+        filter_splits=config.filter,
     )
     if config.save_embeddings:
         report.write_embeddings(output, queries, embeddings, graph)
     result = {
         "split": config.split,
-        "protocol": protocol(graph),
+        "protocol": protocol(graph, config.filter),
         "metrics": metrics_by_direction(ranks, queries, graph),
         "per_relation": metrics_by_relation(ranks, queries, graph),
         "baselines": {system: metrics_by_direction(theirs, queries, graph) for system, theirs in baselines.items()},
@@ -106,7 +112,8 @@ def _rank_untrained(
     """The run's LM as it was before the first step."""
     encoder: DualViewLM = build_encoder(run_config.model, tokenizer, run_config.training.seed).to(device)
     embeddings = embed(encoder, table, queries, config.evaluation)
-    return rank_by_embedding(embeddings, EntityIndex(embeddings.entities, device), queries, graph, config.evaluation)
+    index = EntityIndex(embeddings.entities, device)
+    return rank_by_embedding(embeddings, index, queries, graph, config.evaluation, config.filter)
 
 
 def _print(result: dict[str, Any], folder: Path) -> None:

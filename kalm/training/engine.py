@@ -2,13 +2,13 @@
 
 import logging
 import os
-import socket
 from typing import Any
 
 import torch
 from torch import nn
 
 from kalm.config import Config, Dtype, Schedule
+from kalm.training.port import free_port
 
 
 def init_distributed() -> torch.device:
@@ -21,10 +21,9 @@ def init_distributed() -> torch.device:
     """
     if os.environ.get("WORLD_SIZE", "1") == "1":
         # alone there is nobody to meet: any free port will do, so that several runs fit on one machine
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+        os.environ.update(
+            RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port())
+        )
     device = _device()
     if device.type == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed warns that it found no GPU

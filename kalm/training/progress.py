@@ -1,4 +1,4 @@
-"""What people see while a run trains: a bar on a terminal, plain lines elsewhere."""
+"""What people see while a run trains or a sweep goes on: a bar on a terminal, plain lines elsewhere."""
 
 import sys
 from typing import Any
@@ -21,21 +21,22 @@ def negatives_line(metrics: dict[str, Any]) -> str:
 
 
 class ProgressDisplay:
-    """A live bar, with the metrics below it, when standard output is a terminal; else one line per log step.
+    """A live bar, with a line of news below it, when standard output is a terminal; else plain lines.
 
     Args:
-        first_step, last_step: the run goes from one to the other.
+        first_step, last_step: the bar goes from one to the other.
+        label: stands before the bar.
     """
 
-    def __init__(self, first_step: int, last_step: int) -> None:
+    def __init__(self, first_step: int, last_step: int, label: str = "train") -> None:
         self._last_step = last_step
         self._live: Live | None = None
         if sys.stdout.isatty():
-            self._bar = Progress(TextColumn("train"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            self._bar = Progress(TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                                  TextColumn("ETA {task.fields[eta]}"))  # fmt: skip
-            self._task = self._bar.add_task("train", total=last_step, completed=first_step, eta="-:--")
-            self._metrics = Text()
-            self._live = Live(Group(self._bar, self._metrics), console=Console(), refresh_per_second=4)
+            self._task = self._bar.add_task(label, total=last_step, completed=first_step, eta="-:--")
+            self._news = Text()
+            self._live = Live(Group(self._bar, self._news), console=Console(), refresh_per_second=4)
             self._live.start()
 
     def step(self, step: int) -> None:
@@ -44,26 +45,35 @@ class ProgressDisplay:
 
     def metrics(self, metrics: dict[str, Any], seconds_left: float) -> None:
         """Show the metrics of a log step."""
-        minutes, seconds = divmod(round(seconds_left), 60)
         text = (
             f"contrastive {metrics['loss/contrastive']:.4f}  "
             f"triple completion {metrics['loss/triple_completion']:.4f}  "
             f"{metrics['triples_per_second']:,.0f} triples/s  {metrics['tokens_per_second']:,.0f} tokens/s"
         )
-        eta = f"{minutes}:{seconds:02d}"
         if self._live is not None:
-            self._bar.update(self._task, eta=eta)
-            self._metrics.plain = text
+            self.below_bar(text, seconds_left)
         else:
+            eta = _minutes(seconds_left)
             print(f"step {metrics['step']}/{self._last_step}  {text}  ETA {eta}", flush=True)
+
+    def below_bar(self, text: str, seconds_left: float | None) -> None:
+        """What is going on, and how long it will last if that is known; seen on a terminal alone."""
+        if self._live is not None:
+            self._bar.update(self._task, eta="-:--" if seconds_left is None else _minutes(seconds_left))
+            self._news.plain = text
 
     def note(self, text: str) -> None:
         """A line that stays above the bar."""
         if self._live is not None:
-            self._live.console.print(text, highlight=False)
+            self._live.console.print(text, highlight=False, markup=False)
         else:
             print(text, flush=True)
 
     def close(self) -> None:
         if self._live is not None:
             self._live.stop()
+
+
+def _minutes(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes}:{seconds:02d}"

@@ -17,7 +17,8 @@ from kalm.objective.joint import JointObjective
 from kalm.objective.negatives import ContrastiveObjective
 from kalm.text.token_table import TokenTable, cached_token_table
 from kalm.training.engine import check_device, init_distributed
-from kalm.training.run_folder import check_folder, lock_folder, remove_if_empty, start_folder
+from kalm.training.lock import lock_folder
+from kalm.training.run_folder import check_folder, remove_if_empty, start_folder
 from kalm.training.trainer import Trainer
 
 
@@ -30,7 +31,7 @@ def train(config: Config) -> None:
     if int(os.environ.get("RANK", "0")) > 0:
         _set_up(config).fit()
         return
-    with lock_folder(config.run.folder):
+    with lock_folder(config.run.folder, "run.name"):
         try:
             check_folder(config)
             trainer = _set_up(config)

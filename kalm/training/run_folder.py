@@ -1,43 +1,17 @@
-"""A run's folder: who may write it, and what is kept beside the result."""
+"""A run's folder: what may be in it before a run starts, and what is kept beside the result."""
 
-import fcntl
 import json
-import os
 import shutil
 from pathlib import Path
-from typing import IO
 
 from kalm.composition import save_config
 from kalm.config import Config
 from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.provenance import environment, write_json
 from kalm.text.token_table import data_digests
+from kalm.training.lock import LOCK
 
-LOCK, CONFIG, ENVIRONMENT = ".lock", "config.yaml", "environment.json"
-
-
-def lock_folder(folder: Path) -> IO[str]:
-    """Reserve the folder for this process until the returned file is closed or the process ends.
-
-    The kernel drops the lock with the process, so a killed run leaves nothing to clean up.
-
-    Raises:
-        ValueError: another run is writing the folder.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = (folder / LOCK).open("a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        raise ValueError(
-            f"run.name: {folder} is being written by another run (process {lock.read().strip() or 'unknown'}); "
-            "wait for it, or choose another run.name"
-        ) from None
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    return lock
+CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
 
 
 def remove_if_empty(folder: Path) -> None:

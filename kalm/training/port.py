@@ -1,0 +1,11 @@
+"""Where processes of this machine can meet."""
+
+import socket
+
+
+def free_port() -> int:
+    """A port that nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
