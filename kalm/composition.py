@@ -20,7 +20,7 @@ ConfigType = TypeVar("ConfigType", Config, KgcConfig, TemplateConfig)
 FREE_ON_RESUME = (
     "run.", "tracking.", "evaluation.", "debug", "data.root", "data.path", "data.cache", "training.resume",
     "training.stop_after_steps", "training.epochs", "training.max_steps", "training.log_every_steps",
-    "training.checkpoint_every_steps",
+    "training.checkpoint_every_steps", "training.dry_run",
 )  # fmt: skip
 
 
@@ -103,7 +103,7 @@ def save_config(config: Config, path: Path) -> None:
     anew = replace(
         config,
         run=replace(config.run, overwrite=False),
-        training=replace(config.training, resume=False, stop_after_steps=None),
+        training=replace(config.training, resume=False, dry_run=False, stop_after_steps=None),
     )
     path.write_text(OmegaConf.to_yaml(OmegaConf.structured(anew)), encoding="utf-8")
 
@@ -157,7 +157,8 @@ def _keys(overrides: Sequence[str]) -> list[str]:
 def _run_name(config: Config, overrides: Sequence[str]) -> str:
     parts = [config.data.source.value, config.model.name, config.objective.name]
     named_above = ("data", "model", "objective")
-    no_result = ("run.", "tracking.", "hydra", "debug", "data.cache", "training.resume", "training.stop_after_steps")
+    no_result = ("run.", "tracking.", "hydra", "debug", "data.cache", "training.resume", "training.stop_after_steps",
+                 "training.dry_run")  # fmt: skip
     for key, override in sorted(zip(_keys(overrides), overrides, strict=True)):
         if key not in named_above and not key.startswith(no_result):
             parts.append(override.lstrip("+~"))
