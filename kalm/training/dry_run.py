@@ -23,9 +23,10 @@ from kalm.training.checkpoint import save_checkpoint
 from kalm.training.estimate import (
     Duration,
     Spread,
+    candidate_steps,
     clock,
     num_checkpoints,
-    num_due,
+    num_searches,
     num_validations,
     seconds_per_step,
     steps_of_all_lengths,
@@ -57,6 +58,7 @@ class _Steps:
     num_measured: int
     num_warmup: int
     extra_seconds: float  # that the first step took
+    mean_tokens: float  # of the run's steps
     metrics: dict[str, float]  # means, named as in metrics.jsonl
 
 
@@ -74,7 +76,11 @@ def dry_run(trainer: Trainer) -> None:
     engine = trainer.engine
     states = states_of(engine, trainer.config.deepspeed)
     beside = bytes_beside(engine, states)
-    searches = _searches(trainer)
+    negatives, hard_negatives = trainer.config.objective.negatives, trainer.batches.hard_negatives
+    others = {}
+    if hard_negatives is not None:
+        num = num_searches(trainer.step, trainer.last_step, negatives.mine_every_steps)
+        others["searches for hard negatives"] = (num, _seconds(lambda: hard_negatives.mine(trainer.objective.encoder)))
     try:
         steps = _measure_steps(trainer)
     except torch.OutOfMemoryError as error:
@@ -82,12 +88,12 @@ def dry_run(trainer: Trainer) -> None:
             f"a step does not fit: weights, gradients and optimizer state alone take {_mib(num_device_bytes(states))} "
             f"of {_mib(device_bytes(engine.device))}; see training.micro_batch_size and deepspeed.zero_stage"
         ) from error
-    others, disk = _measure_others(trainer)
+    beside_steps, disk = _measure_others(trainer)
     duration = Duration(
         start_up=ready + steps.extra_seconds,
         num_steps=trainer.last_step - trainer.step,
         step=steps.seconds,
-        others=searches | others,
+        others=others | beside_steps,
     )
     memory = memory_by_part(engine, states, trainer.objective.contrastive, trainer.table, beside=beside)
     if rank() == 0:
@@ -98,7 +104,9 @@ def dry_run(trainer: Trainer) -> None:
 
 def _measure_steps(trainer: Trainer) -> _Steps:
     """Steps of all lengths, after some that are not counted: first the longest, which needs the most memory."""
-    candidates = _usual_steps(trainer)
+    negatives = trainer.config.objective.negatives
+    search_every = negatives.mine_every_steps if negatives.hard_per_triple else 0
+    candidates = candidate_steps(trainer.step, trainer.last_step, search_every, NUM_CANDIDATES)
     triples, sampler = trainer.graph.triples["train"], trainer.batches.sampler
     lengths = np.array([trainer.batches.num_tokens(triples[sampler.rows(step)]) for step in candidates.tolist()])
     length_of = dict(zip(candidates.tolist(), lengths.tolist(), strict=True))
@@ -113,7 +121,7 @@ def _measure_steps(trainer: Trainer) -> _Steps:
         return metrics
 
     # until the queue of earlier batches is full
-    num_warmup = max(NUM_WARMUP_STEPS, 1 + trainer.config.objective.negatives.queue_batches)
+    num_warmup = max(NUM_WARMUP_STEPS, 1 + negatives.queue_batches)
     longest = candidates[[lengths.argmax()]]
     warmup = measure(longest) + measure(
         np.resize(steps_of_all_lengths(candidates, lengths, num_warmup), num_warmup - 1)
@@ -132,32 +140,9 @@ def _measure_steps(trainer: Trainer) -> _Steps:
         num_measured=len(counted),
         num_warmup=num_warmup,
         extra_seconds=max(0.0, warmup[0]["seconds_per_step"] - usual),
+        mean_tokens=lengths.mean(),
         metrics={name: statistics.mean(found[name] for found in metrics) for name in metrics[0]},
     )
-
-
-def _usual_steps(trainer: Trainer) -> Ids:
-    """Steps that are left, evenly spread; none with a search for hard negatives, unless all have one."""
-    steps = np.unique(np.linspace(trainer.step, trainer.last_step - 1, NUM_CANDIDATES).astype(np.int64))
-    usual = steps[steps % _search_every(trainer) > 0]
-    return usual if len(usual) else steps
-
-
-def _search_every(trainer: Trainer) -> int:
-    """Steps between two searches for hard negatives; more than there are where none is made."""
-    negatives = trainer.config.objective.negatives
-    return negatives.mine_every_steps if negatives.hard_per_triple else trainer.last_step + 1
-
-
-def _searches(trainer: Trainer) -> dict[str, tuple[int, float]]:
-    hard_negatives = trainer.batches.hard_negatives
-    if hard_negatives is None:
-        return {}
-    seconds = _seconds(lambda: hard_negatives.mine(trainer.objective.encoder))
-    every = _search_every(trainer)
-    if not (_usual_steps(trainer) % every).any():
-        return {}  # each measured step has its own
-    return {"searches for hard negatives": (num_due(trainer.step - 1, trainer.last_step - 1, every), seconds)}
 
 
 def _measure_others(trainer: Trainer) -> tuple[dict[str, tuple[int, float]], int]:
@@ -167,7 +152,7 @@ def _measure_others(trainer: Trainer) -> tuple[dict[str, tuple[int, float]], int
     if training.validate_every_steps:
         num = num_validations(trainer.step, trainer.last_step, training.validate_every_steps)
         others["validations"] = (num, _seconds(trainer.valid_mrr))
-    with _shared_folder(Path(config.run.root)) as folder:
+    with StopRequest().listening(), _shared_folder(Path(config.run.root)) as folder:  # no signal may leave it behind
         apart = replace(config, run=replace(config.run, root=str(folder), name="run"))
         numbers = itertools.count()
         checkpoint = _seconds(
@@ -208,7 +193,6 @@ def _shared_folder(root: Path) -> Iterator[Path]:
     finally:
         if rank() == 0:
             shutil.rmtree(folder)
-        barrier()
 
 
 def _work(trainer: Trainer, steps: _Steps) -> list[tuple[str, str]]:
@@ -219,8 +203,8 @@ def _work(trainer: Trainer, steps: _Steps) -> list[tuple[str, str]]:
         ("parameters", f"{trained:,} trained, {frozen:,} frozen"),
         ("steps", f"{trainer.last_step - trainer.step:,} of {batch_size} triples; "
                   f"{batches.num_triples / batch_size:,.1f} make an epoch"),
-        ("tokens", f"{batches.num_tokens(trainer.graph.triples['train']):,} in an epoch"
-                   f"{', hard negatives beside them' if batches.hard_negatives else ''}; "
+        ("tokens", f"{batches.num_tokens(trainer.graph.triples['train']):,} in an epoch, {steps.mean_tokens:,.0f} in a "
+                   f"step{', without hard negatives' if batches.hard_negatives else ''}; "
                    f"{steps.metrics['padding']:.1%} of what is computed is padding"),
         ("negatives per query", ", ".join(f"{name} {count:,.1f}" for name, count in negatives.items() if count)),
     ]  # fmt: skip
@@ -232,6 +216,7 @@ def _time(trainer: Trainer, duration: Duration, steps: _Steps, disk: int) -> lis
     beside = [
         (f"  {name}", f"{count:,} x {each:.3g} s = {clock(count * each)}")
         for name, (count, each) in duration.others.items()
+        if count
     ]
     return [
         ("seconds per step", f"{seconds.middle:.3g} [{seconds.low:.3g}, {seconds.high:.3g}]: median and quartiles of "

@@ -17,6 +17,17 @@ class Spread(NamedTuple):
     high: float
 
 
+def candidate_steps(first: int, last: int, search_every: int, count: int) -> Ids:
+    """At most `count` of the steps first ... last - 1, evenly spread.
+
+    A step that begins with a search for hard negatives is not among them, unless all do.
+    """
+    steps = np.arange(first, last)
+    if search_every and (usual := steps[steps % search_every > 0]).size:
+        steps = usual
+    return steps[np.unique(np.linspace(0, len(steps) - 1, count).astype(np.int64))]
+
+
 def steps_of_all_lengths(steps: Ids, num_tokens: Ids, count: int) -> Ids:
     """The middle step of each of `count` equal parts of the steps in order of their tokens; in the order of the run."""
     by_length = steps[np.argsort(num_tokens, kind="stable")]
@@ -35,18 +46,18 @@ def seconds_per_step(seconds: Sequence[float], num_tokens: Ids, mean_tokens: flo
     return Spread(float(low), float(middle), float(high))
 
 
-def num_due(first: int, last: int, every: int) -> int:
-    """Multiples of `every` among the steps after the first, up to the last; 0 of every 0."""
-    return last // every - first // every if every else 0
+def num_searches(first: int, last: int, every: int) -> int:
+    """Searches for hard negatives before the steps first ... last - 1; 0 if each of them has one, as a part of it."""
+    return 0 if every == 1 else (last - 1) // every - (first - 1) // every
 
 
 def num_validations(first: int, last: int, every: int) -> int:
-    """Those that are due, and one after the last step."""
-    return num_due(first, last, every) + (1 if every and last % every else 0)
+    """After steps first + 1 ... last: those that are due, and one after the last."""
+    return -(-last // every) - first // every if every else 0
 
 
 def num_checkpoints(first: int, last: int, every: int, validate_every: int) -> int:
-    """Those that are due, one before each validation, and one after the last step; at most one per step."""
+    """After steps first + 1 ... last: those that are due, one before each validation, and one after the last."""
     due = {last}
     for interval in (every, validate_every):
         if interval:

@@ -51,8 +51,8 @@ def state_memory(
 ) -> list[Part]:
     """What one process holds through the whole of a step, without activations.
 
-    Source: ZeRO (arXiv 1910.02054), Section 5, and where DeepSpeed 0.19.8 departs from it: under stages 1 and 2 weights
-    have a float32 copy even if they are float32; under stage 3 only others do, and small parameters stay whole.
+    Source: ZeRO (arXiv 1910.02054), Section 5. Differs as DeepSpeed 0.19.8 does: under every stage but 0 trained
+    weights have a float32 copy even if they are float32, and under stage 3 small weights are held whole too.
 
     Args:
         parameters: trained and frozen.
@@ -71,7 +71,7 @@ def state_memory(
         return sum(-(-size.numel // shards) * (element_bytes or size.element_bytes) for size in sizes)
 
     in_float32 = all(size.element_bytes == FLOAT32_BYTES for size in trained)
-    has_copy = not in_float32 or zero_stage in (1, 2)
+    has_copy = not in_float32 or zero_stage > 0
     small = [size for size in parameters if zero_stage == 3 and size.numel <= kept_whole]
     copy = num_bytes(trained, sharded_since=1, element_bytes=FLOAT32_BYTES)
     gradients = copy if offload_optimizer else num_bytes(trained, sharded_since=2)
