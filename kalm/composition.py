@@ -20,12 +20,13 @@ ConfigType = TypeVar("ConfigType", Config, KgcConfig, TemplateConfig)
 FREE_ON_RESUME = (
     "run.", "tracking.", "evaluation.", "sweep.", "debug", "data.root", "data.path", "data.cache", "training.resume",
     "training.stop_after_steps", "training.epochs", "training.max_steps", "training.log_every_steps",
-    "training.checkpoint_every_steps",
+    "training.checkpoint_every_steps", "training.dry_run",
 )  # fmt: skip
 
 # what changes no result, and so has no place in a name
 NO_RESULT = (
     "run.", "tracking.", "hydra", "debug", "data.cache", "training.resume", "training.stop_after_steps", "sweep",
+    "training.dry_run",
 )  # fmt: skip
 
 
@@ -108,7 +109,7 @@ def save_config(config: Config, path: Path) -> None:
     anew = replace(
         config,
         run=replace(config.run, overwrite=False),
-        training=replace(config.training, resume=False, stop_after_steps=None),
+        training=replace(config.training, resume=False, dry_run=False, stop_after_steps=None),
     )
     path.write_text(OmegaConf.to_yaml(OmegaConf.structured(anew)), encoding="utf-8")
 

@@ -284,6 +284,7 @@ class TrainingConfig:
     max_gradient_norm: float  # longer gradients are scaled down to it; 0 turns clipping off
     seed: int  # of weights, batches and dropout
     resume: bool  # continue from the newest checkpoint of the run
+    dry_run: bool  # take a few steps, print what the run will need in time and memory, and write nothing
     log_every_steps: int
     checkpoint_every_steps: int  # 0: only at the end and when told to stop
     validate_every_steps: int  # rank valid queries and keep the best model; 0: keep the last

@@ -30,6 +30,13 @@ def hardware() -> dict[str, Any]:
     return {"machine": platform.platform(), "cpu_cores": len(os.sched_getaffinity(0)), "gpus": gpus}
 
 
+def peak_resident_bytes() -> int:
+    """Main memory of this process at its highest."""
+    # not ru_maxrss, which a child inherits from its parent
+    (peak,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(peak.split()[1]) * 2**10
+
+
 def git_commit() -> str | None:
     """Of the source that runs; None outside a git checkout."""
     source = Path(__file__).parent

@@ -194,6 +194,17 @@ def test_a_resumed_run_needs_its_name_only_and_stays_the_same_run(trained):
     assert trained.losses("named") == trained.losses("whole")
 
 
+def test_a_dry_run_of_a_resumed_run_counts_the_steps_left_and_touches_nothing(trained):
+    assert trained.train("run.name=paused", "training.stop_after_steps=7").returncode == 0
+    files = {path: path.read_bytes() for path in trained.run("paused").rglob("*") if path.is_file()}
+    result = trained.train("run.name=paused", "training.resume=true", "training.dry_run=true")
+    assert result.returncode == 0, result.stderr
+    assert "3 of 8 triples" in result.stdout
+    assert files == {path: path.read_bytes() for path in trained.run("paused").rglob("*") if path.is_file()}
+    finished = trained.train("run.name=whole", "training.resume=true", "training.dry_run=true")
+    assert_user_error(finished, "training.dry_run", "its last step, 10")
+
+
 def test_a_run_that_cannot_start_leaves_the_old_one(trained):
     before = sorted(trained.run("whole").rglob("*"))
     result = trained.train("run.name=whole", "run.overwrite=true", "model.scratch.max_length=9")
@@ -243,6 +254,7 @@ BAD = {
         ["deepspeed.offload_optimizer", "needs a GPU"],
     ),
     "nothing to resume": (["training.resume=true"], ["training.resume=true", "holds no checkpoint"]),
+    "nothing to estimate": (["training.resume=true", "training.dry_run=true"], ["holds no checkpoint"]),
 }
 
 

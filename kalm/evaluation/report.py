@@ -111,6 +111,14 @@ def print_measurements(rows: Sequence[Mapping[str, Any]]) -> None:
     _console().print(table)
 
 
+def print_facts(title: str, facts: Sequence[tuple[str, str]], caption: str = "") -> None:
+    """Names and what is to be said of each."""
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left", show_header=False)
+    for name, fact in facts:
+        table.add_row(name, fact)
+    _console().print(table)
+
+
 def _console() -> Console:
     # wide enough for a table in a log file, where rich would guess 80 columns
     console = Console()

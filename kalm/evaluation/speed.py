@@ -20,7 +20,7 @@ from kalm.graph.knowledge_graph import Triples, add_inverses, triple_keys
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.objective.joint import JointObjective
 from kalm.objective.negatives import ContrastiveObjective
-from kalm.provenance import git_commit, hardware
+from kalm.provenance import git_commit, hardware, peak_resident_bytes
 from kalm.text.batch import Batch, collate, collate_separately
 from kalm.text.ragged import RaggedArray
 from kalm.text.token_table import TokenTable
@@ -206,9 +206,7 @@ def _two_steps_memory(name: str, batch_size: int) -> float:
     system = _System(name, batch_size, torch.device("cpu"))
     for _ in range(2):
         system.step()
-    # not ru_maxrss, which a child inherits from its parent
-    (peak,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(peak.split()[1]) / 2**10
+    return peak_resident_bytes() / 2**20
 
 
 def _median(values: list[float]) -> float:

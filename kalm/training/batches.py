@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kalm.config import Config, Sampling
-from kalm.graph.knowledge_graph import TAIL, KnowledgeGraph, Triples, add_inverses
+from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph, Triples, add_inverses
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.text.batch import Batch, collate, collate_separately
 from kalm.text.ragged import Ids
@@ -48,8 +48,7 @@ class BatchMaker:
 
         Sequences of similar length share a micro-batch, which changes neither loss nor gradient.
         """
-        triples = self.graph.triples["train"][self.sampler.rows(step)[self.share]]
-        directed = add_inverses(triples, self.graph.num_relations) if self.objective.inverse_view else triples
+        directed = self._directed(self.graph.triples["train"][self.sampler.rows(step)[self.share]])
         entities = self._more_entities(directed, step, encoder)
         is_completed = self._is_completed(len(directed))
         device = next(encoder.parameters()).device
@@ -61,6 +60,31 @@ class BatchMaker:
             self._collate(directed[rows], entities_here, is_completed[rows]).to(device)
             for rows, entities_here in zip(triple_parts, entity_parts, strict=True)
         ]
+
+    def num_tokens(self, triples: Triples) -> int:
+        """Tokens that an epoch over these triples gives all ranks, without padding; hard negatives are not counted.
+
+        Exact in one pass; with separate forwards each directed triple counts `completion_share` of a completion.
+        """
+        directed = self._directed(triples)
+        heads, relations, tails = (directed[:, column] for column in (HEAD, RELATION, TAIL))
+        table, separate = self.table, self.objective.separate
+        targets = table.targets.lengths_of(tails).sum()
+        if separate is None:
+            num_tokens = table.sequence_lengths(directed).sum()
+            return int(num_tokens if self.objective.inverse_view else num_tokens + targets)
+        queries = table.heads.lengths_of(heads).sum() + table.relations.lengths_of(relations).sum()
+        if separate.encode_heads:
+            targets += table.targets.lengths_of(heads).sum()
+        completions = (
+            table.completion_heads.lengths_of(heads)
+            + table.completion_relations.lengths_of(relations)
+            + table.tails.lengths_of(tails)
+        )
+        return int(queries + targets + round(self.objective.completion_share * completions.sum()))
+
+    def _directed(self, triples: Triples) -> Triples:
+        return add_inverses(triples, self.graph.num_relations) if self.objective.inverse_view else triples
 
     def _collate(self, directed: Triples, entities: Ids, is_completed: NDArray[np.bool_]) -> Batch:
         separate = self.objective.separate

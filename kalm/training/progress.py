@@ -9,15 +9,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 
-def negatives_line(metrics: dict[str, Any]) -> str:
-    """What a query is compared with, by source, in words."""
+def negatives_in_words(metrics: dict[str, Any]) -> str:
+    """What a query is compared with, by source and number."""
     names = {"batch": "of the batch", "self": "the own head", "hard": "hard", "queue": "of earlier batches"}
     counts = {name: metrics[f"negatives/{name}"] for name in (*names, "masked", "queries")}
     parts = [f"{counts[name]:.1f} {words}" for name, words in names.items() if counts[name] > 0]
-    line = f"negatives per query: {', '.join(parts) or 'none'}; {counts['masked']:.1f} known tails left out"
-    if counts["queries"] > 0:
-        line += f"; and per target {counts['queries']:.1f} queries"
-    return f"{line}; padding {metrics['padding']:.1%} of the tokens"
+    words = f"{', '.join(parts) or 'none'}; {counts['masked']:.1f} known tails left out"
+    return f"{words}; and {counts['queries']:.1f} queries per target" if counts["queries"] > 0 else words
 
 
 class ProgressDisplay:

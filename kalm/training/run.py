@@ -16,18 +16,25 @@ from kalm.model.loading import build_encoder, load_saved_tokenizer, load_tokeniz
 from kalm.objective.joint import JointObjective
 from kalm.objective.negatives import ContrastiveObjective
 from kalm.text.token_table import TokenTable, cached_token_table
+from kalm.training.dry_run import dry_run
 from kalm.training.engine import check_device, init_distributed
 from kalm.training.lock import lock_folder
-from kalm.training.run_folder import check_folder, remove_if_empty, start_folder
+from kalm.training.memory import parameter_sizes
+from kalm.training.run_folder import check_folder, check_graph, remove_if_empty, start_folder
 from kalm.training.trainer import Trainer
 
 
 def train(config: Config) -> None:
-    """Train, and leave the run's folder as DESIGN describes it.
+    """Train, and leave the run's folder as DESIGN describes it; with `training.dry_run` estimate that, and leave none.
 
     Raises:
         ValueError: data, model or run folder are not usable.
     """
+    if config.training.dry_run:
+        if config.training.resume:
+            check_folder(config)
+        dry_run(_set_up(config))
+        return
     if int(os.environ.get("RANK", "0")) > 0:
         _set_up(config).fit()
         return
@@ -58,11 +65,13 @@ def _set_up(config: Config) -> Trainer:
     )
     objective = JointObjective(encoder, config.objective, contrastive).to(device)
     if rank() == 0:
-        start_folder(config, graph, world_size())
-        tokenizer.save_pretrained(_tokenizer_folder(config))
+        check_graph(config, graph)
+        if not config.training.dry_run:
+            start_folder(config, graph, world_size())
+            tokenizer.save_pretrained(_tokenizer_folder(config))
     barrier()
     trainer = Trainer(config, graph, table, tokenizer, objective)
-    trained = sum(parameter.numel() for parameter in objective.parameters() if parameter.requires_grad)
+    trained = sum(size.numel for size in parameter_sizes(objective) if size.is_trained)
     _say(f"{type(encoder.causal_lm).__name__}, {trained:,} trained parameters; {trainer.total_steps:,} steps of "
          f"{config.training.batch_size} triples on {world_size()} x {device.type}; {config.run.folder}")  # fmt: skip
     return trainer

@@ -38,22 +38,27 @@ def check_folder(config: Config) -> None:
                              "delete it with run.overwrite=true, or choose another run.name")  # fmt: skip
 
 
-def start_folder(config: Config, graph: KnowledgeGraph, world_size: int) -> None:
-    """Delete the old run, unless it is resumed, and write config.yaml and environment.json.
+def check_graph(config: Config, graph: KnowledgeGraph) -> None:
+    """Refuse to resume a run with another graph.
 
     Raises:
-        ValueError: the resumed run had another graph.
+        ValueError: triples or texts have changed since it was started.
+    """
+    if not config.training.resume:
+        return
+    before = json.loads((config.run.folder / ENVIRONMENT).read_text(encoding="utf-8"))["data"]
+    if changed := [part for part, digest in data_digests(graph).items() if before[part] != digest]:
+        raise ValueError(f"training.resume=true: the graph's {' and '.join(changed)} changed since the run was "
+                         "started; restore the files, or start a new run")  # fmt: skip
+
+
+def start_folder(config: Config, graph: KnowledgeGraph, world_size: int) -> None:
+    """Delete the old run, unless it is resumed, and write config.yaml and environment.json.
 
     Called when data and model have been loaded, so that a run that cannot start costs nothing. config.yaml comes
     first and goes last: with it the folder is known as a run's, however a kill may leave it.
     """
     folder = config.run.folder
-    data = data_digests(graph)
-    if config.training.resume:
-        before = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))["data"]
-        if changed := [part for part, digest in data.items() if before[part] != digest]:
-            raise ValueError(f"training.resume=true: the graph's {' and '.join(changed)} changed since the run was "
-                             "started; restore the files, or start a new run")  # fmt: skip
     save_config(config, folder / CONFIG)
     if not config.training.resume:
         for path in _contents(folder):
@@ -61,7 +66,7 @@ def start_folder(config: Config, graph: KnowledgeGraph, world_size: int) -> None
                 shutil.rmtree(path)
             elif path.name != CONFIG:
                 path.unlink()
-    write_json(folder / ENVIRONMENT, {**environment(), "data": data, "processes": world_size})
+    write_json(folder / ENVIRONMENT, {**environment(), "data": data_digests(graph), "processes": world_size})
 
 
 def newest_checkpoint(checkpoints: Path) -> Path:

@@ -34,24 +34,33 @@ class StopRequest:
         self._signalled = True
 
 
-def _watch_deepspeed_command() -> Callable[[], bool]:
-    """Tells whether the `deepspeed` command has ended: it starts launch.py, which starts this process.
-
-    SIGTERM to the command ends the command alone; launch.py and this process would go on unseen.
-    """
+def deepspeed_command() -> psutil.Process | None:
+    """The `deepspeed` command, which starts launch.py, which starts this process; None without it."""
     try:
         launch = psutil.Process(os.getppid())
         command = launch.parent()
         is_launched = any("deepspeed.launcher.launch" in part for part in launch.cmdline())
         if command is None or not is_launched or not any(part.endswith("/deepspeed") for part in command.cmdline()):
-            return lambda: False
-        command_pid = command.pid
+            return None
     except psutil.Error:
+        return None
+    return command
+
+
+def _watch_deepspeed_command() -> Callable[[], bool]:
+    """Tells whether the `deepspeed` command has ended.
+
+    SIGTERM to the command ends the command alone; launch.py and this process would go on unseen.
+    """
+    command, launch_pid = deepspeed_command(), os.getppid()
+    if command is None:
         return lambda: False
+    command_pid = command.pid
 
     def is_gone() -> bool:
         try:
-            return launch.ppid() != command_pid  # adopted by another process; holds for a zombie too
+            # adopted by another process; holds for a zombie too
+            return psutil.Process(launch_pid).ppid() != command_pid
         except psutil.NoSuchProcess:
             return True
 

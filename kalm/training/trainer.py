@@ -18,7 +18,7 @@ from kalm.text.token_table import TokenTable, data_digests
 from kalm.training.batches import BatchMaker
 from kalm.training.checkpoint import RankState, load_checkpoint, save_checkpoint
 from kalm.training.engine import initialize
-from kalm.training.progress import ProgressDisplay, negatives_line
+from kalm.training.progress import ProgressDisplay, negatives_in_words
 from kalm.training.result import kept_valid_mrr, save_model
 from kalm.training.step import train_step
 from kalm.training.stop import StopRequest
@@ -48,15 +48,17 @@ class Trainer:
         self.tokenizer = tokenizer
         self.objective = objective
         self.total_steps = num_steps(config, graph)
+        self.last_step = min(self.total_steps, config.training.stop_after_steps or self.total_steps)
         self.batches = BatchMaker(config, graph, table, rank=rank(), world_size=world_size())
         # what is drawn after this point (dropout) differs from rank to rank
         torch.manual_seed(config.training.seed + 1000 * rank())
         self.engine = initialize(objective, config, world_size=world_size(), total_steps=self.total_steps)
+        self.engine.train()
         self.checkpoints = config.run.folder / "checkpoints"
         self.step = 0  # optimizer steps done
         self.best_valid_mrr: float | None = None  # of the model in `model/`
         if config.training.resume:
-            self.step = load_checkpoint(self.engine, self._state(), self.checkpoints)
+            self.step = load_checkpoint(self.engine, self.state(), self.checkpoints)
             self.best_valid_mrr = kept_valid_mrr(config)
         self._saved_step = self.step
         self._learning_rate = 0.0  # of the last step
@@ -71,23 +73,17 @@ class Trainer:
             ValueError: a loss is not finite.
         """
         training = self.config.training
-        last_step = min(self.total_steps, training.stop_after_steps or self.total_steps)
         tracker = Tracker(self.config, self.step) if rank() == 0 else None
         display = ProgressDisplay(self.step, self.total_steps) if rank() == 0 else None
-        meter = _Meter(training.batch_size, self.engine.device)
+        meter = Meter(training.batch_size, self.engine.device)
         stop = StopRequest()
         try:
             with stop.listening():
-                self.engine.train()
                 stopped = False
-                while self.step < last_step and not stopped:
-                    meter.start_step()
-                    batches = self.batches.of_step(self.step, self.objective.encoder)
-                    self._learning_rate = self.engine.get_lr()[0]
-                    losses = self._train_step(batches)
+                while self.step < self.last_step and not stopped:
+                    stopped = self.take_step(self.step, meter, stop)
                     self.step += 1
-                    stopped = meter.end_step(losses, batches, stop.asked)
-                    self._after_step(stopped, last_step, meter, tracker, display)
+                    self._after_step(stopped, meter, tracker, display)
                 self._save_checkpoint()
                 if not training.validate_every_steps:
                     self._save_model()
@@ -97,6 +93,18 @@ class Trainer:
                 display.close()
             if tracker is not None:
                 tracker.close()
+
+    def take_step(self, step: int, meter: "Meter", stop: StopRequest) -> bool:
+        """The optimizer step of a number, on the meter's clock; True if any rank was told to stop.
+
+        Raises:
+            ValueError: a loss is not finite.
+        """
+        meter.start_step()
+        batches = self.batches.of_step(step, self.objective.encoder)
+        self._learning_rate = self.engine.get_lr()[0]
+        losses = self._train_step(batches)
+        return meter.end_step(losses, batches, stop.asked)
 
     def _train_step(self, batches: Sequence[Batch]) -> Losses:
         try:
@@ -109,16 +117,11 @@ class Trainer:
             ) from error
 
     def _after_step(
-        self,
-        stopped: bool,
-        last_step: int,
-        meter: "_Meter",
-        tracker: Tracker | None,
-        display: ProgressDisplay | None,
+        self, stopped: bool, meter: "Meter", tracker: Tracker | None, display: ProgressDisplay | None
     ) -> None:
         """Whatever is due; saved before a long validation."""
         training = self.config.training
-        is_last = self.step == last_step or stopped
+        is_last = self.step == self.last_step or stopped
         if is_last or self.step % training.log_every_steps == 0:
             self._log(meter, tracker, display)
         if display is not None:
@@ -133,13 +136,14 @@ class Trainer:
 
     def _save_checkpoint(self) -> None:
         if self.step > self._saved_step:
-            save_checkpoint(self.engine, self._state(), self.step, self.checkpoints)
+            save_checkpoint(self.engine, self.state(), self.step, self.checkpoints)
             self._saved_step = self.step
 
-    def _state(self) -> RankState:
+    def state(self) -> RankState:
+        """What a checkpoint holds of this rank beside the engine."""
         return RankState(queue=self.objective.contrastive.queue, hard_negatives=self.batches.hard_negatives)
 
-    def _log(self, meter: "_Meter", tracker: Tracker | None, display: ProgressDisplay | None) -> None:
+    def _log(self, meter: "Meter", tracker: Tracker | None, display: ProgressDisplay | None) -> None:
         metrics = {
             "step": self.step,
             "epoch": self.step * self.config.training.batch_size / self.batches.num_triples,
@@ -153,10 +157,11 @@ class Trainer:
             seconds_left = (self.total_steps - self.step) * metrics["seconds_per_step"]
             display.metrics(metrics, seconds_left)
             if not self._told_negatives:
-                display.note(negatives_line(metrics))
+                display.note(f"negatives per query: {negatives_in_words(metrics)}")
                 self._told_negatives = True
 
-    def _validate(self, tracker: Tracker | None, display: ProgressDisplay | None) -> None:
+    def valid_mrr(self) -> float:
+        """Of the model as it is now, the same number on all ranks."""
         training = self.config.training
         mrr = validation_mrr(
             self.objective.encoder,
@@ -167,7 +172,10 @@ class Trainer:
             seed=training.seed,
         )
         # all ranks take the same decision, whatever the last bit of their own number
-        mrr = float(all_reduce_sum(torch.tensor(mrr, device=self.engine.device))) / world_size()
+        return float(all_reduce_sum(torch.tensor(mrr, device=self.engine.device))) / world_size()
+
+    def _validate(self, tracker: Tracker | None, display: ProgressDisplay | None) -> None:
+        mrr = self.valid_mrr()
         best = self.best_valid_mrr
         if best is None or mrr > best:
             self.best_valid_mrr = mrr
@@ -204,7 +212,7 @@ def num_steps(config: Config, graph: KnowledgeGraph) -> int:
     return max(1, int(-(-training.epochs * len(graph.triples["train"]) // training.batch_size)))
 
 
-class _Meter:
+class Meter:
     """Sums over steps and ranks between two log steps; validation and checkpoints are not on its clock."""
 
     def __init__(self, batch_size: int, device: torch.device) -> None:
