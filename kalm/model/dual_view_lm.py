@@ -59,7 +59,15 @@ class DualViewLM(nn.Module):
             entity_sites, query_sites: (B,), int64, and
             label_positions: (L,), int64: positions in the groups' tokens laid end to end.
         """
-        states = torch.cat([self.states(group).flatten(0, 1) for group in input_ids])  # (tokens, D)
+        # one lookup for all groups: the backward of each would fill a gradient as large as the whole vocabulary
+        embedded = self._embed(torch.cat([group.flatten() for group in input_ids]))  # (tokens, D)
+        parts = embedded.split([group.numel() for group in input_ids])
+        states = torch.cat(
+            [
+                self._body(part.unflatten(0, group.shape)).flatten(0, 1)
+                for part, group in zip(parts, input_ids, strict=True)
+            ]
+        )
         states = self.dropout(states)
         return Views(
             entity_embeddings=states[entity_sites].float(),
@@ -69,9 +77,7 @@ class DualViewLM(nn.Module):
 
     def states(self, input_ids: Tensor) -> Tensor:
         """Last hidden states after the final norm, (B, T, D)."""
-        embedded = self.dropout(self.causal_lm.get_input_embeddings()(input_ids))
-        states: Tensor = self.causal_lm.base_model(inputs_embeds=embedded, use_cache=False).last_hidden_state
-        return states
+        return self._body(self._embed(input_ids))
 
     def embed_last(self, input_ids: Tensor, sites: Tensor) -> Tensor:
         """Embeddings at one position in each row: (B, T) and (B,), int64, give (B, D), float32."""
@@ -83,6 +89,14 @@ class DualViewLM(nn.Module):
         logits: Tensor = self.causal_lm.get_output_embeddings()(states).float()
         cap = getattr(self.causal_lm.config, "final_logit_softcapping", None)  # Gemma 2
         return logits if cap is None else cap * torch.tanh(logits / cap)
+
+    def _embed(self, input_ids: Tensor) -> Tensor:
+        embedded: Tensor = self.dropout(self.causal_lm.get_input_embeddings()(input_ids))
+        return embedded
+
+    def _body(self, embedded: Tensor) -> Tensor:
+        states: Tensor = self.causal_lm.base_model(inputs_embeds=embedded, use_cache=False).last_hidden_state
+        return states
 
 
 def check_read_out(encoder: DualViewLM) -> None:
