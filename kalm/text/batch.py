@@ -79,6 +79,8 @@ def collate(
 ) -> Batch:
     """One sequence per directed triple, with all its views: heads[h] + relations[r] + tails[t].
 
+    The tail is there for its labels only: its last token predicts none and stays out, all of it where there are none.
+
     Args:
         directed: (B, 3), int64.
         table: the segments.
@@ -94,7 +96,7 @@ def collate(
         [
             table.heads.take(directed[:, HEAD]),
             table.relations.take(directed[:, RELATION]),
-            table.tails.take(directed[:, TAIL]),
+            table.tails.take(directed[:, TAIL], _num_written(directed, table, is_completed)),
         ]
     )
     entities, (entity_ends,) = join_rows([table.targets.take(more_entities)])
@@ -226,6 +228,11 @@ def _stack(kinds: Sequence[RaggedArray]) -> RaggedArray:
 def _rows(part: RaggedArray, ids: Ids) -> RaggedArray:
     rows, _ = join_rows([part.take(ids)])
     return rows
+
+
+def _num_written(directed: Triples, table: TokenTable, is_completed: NDArray[np.bool_]) -> Ids:
+    """How many of each tail's tokens the LM reads, (B,)."""
+    return np.where(is_completed, table.tails.lengths_of(directed[:, TAIL]) - 1, 0)
 
 
 def _labels(directed: Triples, sites: Ids, table: TokenTable) -> tuple[Ids, Ids]:

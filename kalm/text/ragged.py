@@ -38,9 +38,12 @@ class RaggedArray:
     def lengths_of(self, rows: Ids) -> Ids:
         return np.asarray(self.offsets[rows + 1] - self.offsets[rows])
 
-    def take(self, rows: Ids) -> tuple[Ids, Ids]:
-        """The rows' values one after another, (sum of lengths,), and the rows' lengths, both int64."""
-        lengths = self.lengths_of(rows)
+    def take(self, rows: Ids, lengths: Ids | None = None) -> tuple[Ids, Ids]:
+        """The rows' values one after another, (sum of lengths,), and the rows' lengths, both int64.
+
+        With `lengths` only the first so many of each row.
+        """
+        lengths = self.lengths_of(rows) if lengths is None else lengths
         return self.values[run_positions(self.offsets[rows], lengths)].astype(np.int64), lengths
 
     def save(self, folder: Path, name: str) -> None:
