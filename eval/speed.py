@@ -1,44 +1,74 @@
-"""Measure: `python eval/speed.py step|startup|tokens`; writes runs/speed/NAME.json and prints it as a table."""
+"""Measure kalm beside other ways to the same result; writes runs/speed/NAME.json and prints it as a table."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from omegaconf import OmegaConf
+MEASUREMENTS = """\
+step        one training step against separate forwards, the bare model, and sentence-transformers (extra: speed)
+memory      peak memory of a step against its number of triples, and of the loss over a vocabulary of 128,000
+scaling     two processes against one: speed, and whether the losses agree
+groups      tokens/s by the number of groups of similar length
+padding     share of padding by groups and micro-batches; needs --root and --tokenizer
+tokens      tokenising a graph's texts; needs --root and --tokenizer
+startup     starting an entry point
 
-from kalm.composition import to_dataclass
-from kalm.config import TemplateConfig
-from kalm.evaluation import speed
-from kalm.evaluation.report import print_measurements
-from kalm.provenance import write_json
-
-ROOT = Path(__file__).resolve().parent.parent
+Pin a measurement to one core of a shared machine: OMP_NUM_THREADS=1 taskset -c 1 python eval/speed.py step
+"""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=["step", "startup", "tokens"], help="what to measure")
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=MEASUREMENTS, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", choices=[line.split()[0] for line in MEASUREMENTS.splitlines()[:7]], metavar="NAME",
+                        help="what to measure, see below")  # fmt: skip
     parser.add_argument("--repeats", type=int, default=7, help="timed repeats of each system (default 7)")
-    parser.add_argument("--batch-size", type=int, default=32, help="step: triples per step (default 32)")
-    parser.add_argument("--source", default="wn18rr", help="tokens: the graph's layout (default wn18rr)")
-    parser.add_argument("--root", type=Path, help="tokens: folder of the graph's files")
-    parser.add_argument("--tokenizer", type=Path, help="tokens: folder of a tokenizer")
+    parser.add_argument("--batch-size", type=int, default=32, help="step, groups: triples per step (default 32)")
+    parser.add_argument("--large-batch-size", type=int, default=1024,
+                        help="step: triples per step with gradient caching (default 1024)")  # fmt: skip
+    parser.add_argument("--source", default="wn18rr", help="padding, tokens: layout of the graph (default wn18rr)")
+    parser.add_argument("--root", type=Path, help="padding, tokens: folder of the graph's files")
+    parser.add_argument("--tokenizer", type=Path, help="padding, tokens: folder of a tokenizer")
     parser.add_argument("--output", type=Path, default=Path("runs/speed"), help="folder of the result")
     arguments = parser.parse_args()
-    if arguments.name == "tokens" and (arguments.root is None or arguments.tokenizer is None):
-        parser.error("tokens needs --root and --tokenizer")
-    if arguments.name == "step":
-        rows = speed.measure_step(batch_size=arguments.batch_size, repeats=arguments.repeats)
-    elif arguments.name == "startup":
-        rows = speed.measure_startup(repeats=arguments.repeats)
-    else:
-        composed = OmegaConf.load(ROOT / "conf/template/plain.yaml")
-        template = to_dataclass(composed, TemplateConfig)
-        rows = speed.measure_tokens(
-            arguments.source, arguments.root, arguments.tokenizer, template, repeats=arguments.repeats
-        )
+    if arguments.name in ("padding", "tokens") and (arguments.root is None or arguments.tokenizer is None):
+        parser.error(f"{arguments.name} needs --root and --tokenizer")
+
+    from kalm.evaluation.report import print_measurements  # heavy, as are the measurements: after --help
+    from kalm.provenance import write_json
+
+    rows = _measure(arguments)
     arguments.output.mkdir(parents=True, exist_ok=True)
     write_json(arguments.output / f"{arguments.name}.json", rows)
     print_measurements(rows)
+
+
+def _measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    from kalm.speed import large_batch, memory, padding, scaling, startup, step
+    from kalm.speed.sentence_trainer import missing_packages
+
+    if arguments.name == "step" and (missing := missing_packages()):
+        print(f"rows beside sentence-transformers left out: {', '.join(missing)} not installed (extra: speed)")
+    repeats, batch_size, graph = (
+        {"repeats": arguments.repeats},
+        {"batch_size": arguments.batch_size},
+        (arguments.source, arguments.root, arguments.tokenizer),
+    )
+    measure: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "step": lambda: (
+            step.measure_step(**repeats, **batch_size)
+            + large_batch.measure_large_batch(batch_size=arguments.large_batch_size, repeats=min(3, arguments.repeats))
+        ),
+        "memory": lambda: memory.measure_memory() + memory.measure_vocabulary(**repeats),
+        "scaling": lambda: scaling.measure_scaling(**repeats),
+        "groups": lambda: padding.measure_groups(**repeats, **batch_size),
+        "padding": lambda: padding.measure_padding(*graph),
+        "tokens": lambda: startup.measure_tokens(*graph, **repeats),
+        "startup": lambda: startup.measure_startup(**repeats),
+    }
+    return measure[arguments.name]()
 
 
 if __name__ == "__main__":

@@ -61,10 +61,10 @@ class DualViewLM(nn.Module):
         """
         # one lookup for all groups: the backward of each would fill a gradient as large as the whole vocabulary
         embedded = self._embed(torch.cat([group.flatten() for group in input_ids]))  # (tokens, D)
-        parts = embedded.split([group.numel() for group in input_ids])
+        parts = torch.split(embedded, [group.numel() for group in input_ids])
         states = torch.cat(
             [
-                self._body(part.unflatten(0, group.shape)).flatten(0, 1)
+                self._body(part.view(*group.shape, -1)).flatten(0, 1)
                 for part, group in zip(parts, input_ids, strict=True)
             ]
         )
