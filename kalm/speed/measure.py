@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import psutil
 import torch
 
-from kalm.provenance import git_commit, hardware
+from kalm.provenance import git_commit, hardware, peak_resident_bytes
 
 Row = dict[str, Any]
 
@@ -72,16 +73,11 @@ def _peak_of(prepare: Callable[..., Callable[[], object]], arguments: Sequence[A
         call()
         peak = torch.cuda.max_memory_allocated() / 2**20
     else:
-        before = _status("VmRSS")
+        before = psutil.Process().memory_info().rss / 2**20
         Path("/proc/self/clear_refs").write_text("5")  # the highest so far may be of loading
         call()
-        peak = _status("VmHWM")  # not ru_maxrss, which a child inherits from its parent
+        peak = peak_resident_bytes() / 2**20
     return peak, peak - before
-
-
-def _status(key: str) -> float:
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
-    return int(line.split()[1]) / 2**10
 
 
 def value_row(name: str, unit: str, values: Sequence[float]) -> Row:

@@ -12,7 +12,7 @@ from kalm.speed.measure import Row, rates, ratio_row, take_turns, value_row
 from kalm.speed.task import MIXED_LENGTHS, Size, Training, shipped_config
 from kalm.text.batch import Batch
 from kalm.text.token_table import build_token_table
-from kalm.training.batches import NUM_LENGTH_GROUPS, BatchMaker
+from kalm.training.batches import BatchMaker
 
 BATCH_SIZE = 128
 NUM_STEPS = 20
@@ -27,14 +27,16 @@ def measure_padding(source: str, folder: Path, tokenizer_folder: Path) -> list[R
     rows = []
     for micro_batch_size, num_groups in [
         *((BATCH_SIZE, n) for n in (1, 2, 4, 8, 12, 16)),
-        *((size, NUM_LENGTH_GROUPS) for size in (64, 32, 16, 8)),
+        *((size, None) for size in (BATCH_SIZE, 64, 32, 16, 8)),
     ]:
         config = shipped_config([f"training.batch_size={BATCH_SIZE}", f"training.micro_batch_size={micro_batch_size}"])
-        maker = BatchMaker(config, graph, table, rank=0, world_size=1, num_groups=num_groups)
+        grouping = {} if num_groups is None else {"num_groups": num_groups, "min_group_rows": 1}
+        maker = BatchMaker(config, graph, table, rank=0, world_size=1, **grouping)
         steps = [maker.of_step(step, nowhere) for step in range(NUM_STEPS)]  # type: ignore[arg-type]
         shares = [_padding(batches) for batches in steps]
         forwards = sum(len(batch.input_ids) for batch in steps[0])
-        name = f"padding_{source}_{forwards}_forwards_of_{BATCH_SIZE // micro_batch_size}_micro_batches"
+        rule = "" if num_groups else "_as_trained"
+        name = f"padding_{source}_{forwards}_forwards_of_{BATCH_SIZE // micro_batch_size}_micro_batches{rule}"
         rows.append(value_row(name, "share of tokens", shares))
     return rows
 

@@ -18,7 +18,7 @@ from kalm.objective.negatives import ContrastiveObjective
 from kalm.speed.measure import seconds_of
 from kalm.text.ragged import RaggedArray
 from kalm.text.token_table import TokenTable
-from kalm.training.batches import NUM_LENGTH_GROUPS, BatchMaker
+from kalm.training.batches import BatchMaker
 from kalm.training.engine import init_distributed, initialize
 from kalm.training.step import train_step
 
@@ -99,10 +99,10 @@ class Training:
     Args:
         size: of graph and model.
         overrides: of the shipped config, as on the command line.
-        num_groups: of similar length, that sequences are padded in.
+        num_groups: of similar length, that sequences are padded in; None leaves it to the trainer's rule.
     """
 
-    def __init__(self, size: Size, overrides: Sequence[str], num_groups: int = NUM_LENGTH_GROUPS) -> None:
+    def __init__(self, size: Size, overrides: Sequence[str], num_groups: int | None = None) -> None:
         device = init_distributed()
         self.config = shipped_config(overrides)
         graph, table = synthetic_graph(size)
@@ -115,7 +115,8 @@ class Training:
         model = self.config.model
         encoder = DualViewLM(llama(size, getattr(torch, model.dtype.value)), dropout=model.dropout)
         self.objective = JointObjective(encoder, self.config.objective, contrastive).to(device)
-        self.batches = BatchMaker(self.config, graph, table, rank=0, world_size=1, num_groups=num_groups)
+        grouping = {} if num_groups is None else {"num_groups": num_groups, "min_group_rows": 1}
+        self.batches = BatchMaker(self.config, graph, table, rank=0, world_size=1, **grouping)
         self.engine = initialize(self.objective, self.config, world_size=1, total_steps=100_000)
         self.engine.train()
         self.num_steps = 0

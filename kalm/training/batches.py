@@ -12,9 +12,11 @@ from kalm.text.token_table import TokenTable
 from kalm.training.hard_negatives import HardNegatives
 from kalm.training.sampler import RandomWalkSampler, TripleSampler
 
-# groups of similar length that a step's sequences are padded in; measured on WN18RR: 1 wastes a third of the tokens,
-# 8 a thirtieth, and each group costs a forward of its own; 10 make two of each of 8 micro-batches, where one wastes 5 %
+# groups of similar length that a step's sequences are padded in, at most; measured on WN18RR: 1 wastes a third of the
+# tokens, 8 a thirtieth; 10 make two of each of 8 micro-batches, where one wastes 5 %
 NUM_LENGTH_GROUPS = 10
+# and at least so many sequences in each: a group costs a forward, and 4 groups of 64 sequences were faster than 8 or 12
+MIN_GROUP_ROWS = 16
 
 
 class BatchMaker:
@@ -24,7 +26,8 @@ class BatchMaker:
         config: of the run.
         graph, table: the data, as triples and as tokens.
         rank, world_size: this process takes the rank-th of world_size equal parts.
-        num_groups: of similar length, over all micro-batches.
+        num_groups: of similar length, over all micro-batches, at most.
+        min_group_rows: sequences in a group, at least.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class BatchMaker:
         rank: int,
         world_size: int,
         num_groups: int = NUM_LENGTH_GROUPS,
+        min_group_rows: int = MIN_GROUP_ROWS,
     ) -> None:
         training, objective = config.training, config.objective
         self.objective = objective
@@ -46,6 +50,7 @@ class BatchMaker:
         share = training.batch_size // world_size
         self.share = slice(rank * share, (rank + 1) * share)
         self.num_groups = num_groups
+        self.min_group_rows = min_group_rows
         self.num_micro_batches = share // (training.micro_batch_size or share)
         self.sampler = self._sampler(config)
         self.hard_negatives = None
@@ -110,10 +115,14 @@ class BatchMaker:
         return collate(
             directed,
             self.table,
-            num_groups=-(-self.num_groups // self.num_micro_batches),
+            num_groups=self._num_groups(len(directed) + len(entities)),
             more_entities=entities,
             is_completed=is_completed,
         )
+
+    def _num_groups(self, num_rows: int) -> int:
+        """Of one micro-batch; the same on all ranks."""
+        return max(1, min(-(-self.num_groups // self.num_micro_batches), num_rows // self.min_group_rows))
 
     def _more_entities(self, directed: Triples, step: int, encoder: DualViewLM) -> Ids:
         """Targets that head no triple of the batch."""
