@@ -127,7 +127,20 @@ def read_config(path: Path) -> Config:
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     assert isinstance(loaded, DictConfig)
-    return to_dataclass(loaded, Config)
+    return of_this_version(path, loaded, Config)
+
+
+def of_this_version(path: Path, written: DictConfig, schema: type[ConfigType]) -> ConfigType:
+    """What a run's file holds, as a dataclass.
+
+    Raises:
+        ValueError: a key is unknown or missing.
+    """
+    try:
+        return to_dataclass(written, schema)
+    except ValueError as error:
+        raise ValueError(f"{path}: another version of kalm wrote it ({error}); train again, or use that version, whose "
+                         "commit is in environment.json") from error  # fmt: skip
 
 
 def complete_groups(overrides: Sequence[str]) -> list[str]:
@@ -200,8 +213,9 @@ def _resumed(config: Config, saved: Config, overrides: Sequence[str]) -> Config:
     keys = _keys(overrides)
     asked, own = _flat(config), OmegaConf.structured(saved)
     for key, value in _flat(saved).items():
-        # a group on the command line (data=wn18rr) asks for all of its keys
+        # a group on the command line (data=wn18rr) asks for all of its keys, and an experiment for all there are
         named = key in keys or any(key.startswith(f"{group}.") for group in keys)
+        named |= "experiment" in keys and not key.startswith(FREE_ON_RESUME)
         if not named or asked.get(key) == value:
             continue
         require(key.startswith(FREE_ON_RESUME), key, asked.get(key),

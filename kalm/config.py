@@ -150,7 +150,7 @@ class ModelConfig:
     dropout: float  # share of token embeddings and of read-out states set to 0 in training
     scratch: ScratchConfig | None  # the model to make where there is no path
     lora: LoraConfig | None  # null where there are no pretrained weights to keep
-    quantization: Quantization  # of the base under adapters; needs a GPU
+    quantization: Quantization  # of the base under adapters in training, needs a GPU; evaluated on the whole base
     gradient_checkpointing: bool  # keep one activation per layer and compute the rest again: less memory, more time
 
     def __post_init__(self) -> None:
@@ -158,6 +158,8 @@ class ModelConfig:
         require(self.quantization is Quantization.none or (self.lora is not None and self.lora.enabled),
                 "model.quantization", self.quantization.value, "none without model.lora.enabled=true, "
                 "since quantized weights cannot be trained")  # fmt: skip
+        require(self.quantization is Quantization.none or self.dtype is Dtype.bfloat16, "model.dtype",
+                self.dtype.value, "bfloat16 with model.quantization")  # fmt: skip
         require((self.path is None) != (self.scratch is None), "model.path", self.path,
                  "a folder or hub name with model=pretrained, and null with model=tiny")  # fmt: skip
         require(self.lora is None or self.path is not None, "model.lora", self.lora, "null without model.path")
@@ -227,7 +229,7 @@ class NegativesConfig:
 class SeparateConfig:
     """Query, target and completion as sequences of their own."""
 
-    encode_heads: bool  # heads as targets too, a forward more; self-negatives need it
+    encode_heads: bool  # heads as targets too, a forward more; of use only without the inverse view
     logits_everywhere: bool  # a logit at each position of a completion, though only the tail's count
 
 

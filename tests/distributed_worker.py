@@ -4,11 +4,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from conftest import cut
 from plain_engine import PlainEngine, step_gradients
 
+from kalm.config import Scope
 from kalm.distributed import all_reduce_sum, gather_with_grad, rank, world_size
 from kalm.training.step import train_step
 
@@ -44,9 +46,25 @@ def main(folder: Path, worker: int, num_workers: int) -> None:
             gradients = average(step_gradients(objective, train_step, batches))
             results[term, num_micro_batches] = (values, gradients)
 
+    # the contrastive term against the own share only; one process takes the shares in turn
+    scoped = replace(config, negatives=replace(config.negatives, scope=Scope.rank), triple_completion_weight=0.0)
+    objective.config = objective.contrastive.config = scoped
+    shares = [share(directed)] if num_workers > 1 else np.array_split(directed, 2)
+    hard_shares = [share(hard)] if num_workers > 1 else np.array_split(hard, 2)
+    found = []
+    for rows, entities in zip(shares, hard_shares, strict=True):
+        objective.contrastive.queue.batches = []
+        gradients = step_gradients(objective, train_step, cut(rows, table, 1, entities))
+        objective.contrastive.queue.batches = []
+        loss = train_step(PlainEngine(objective), cut(rows, table, 1, entities)).contrastive.detach()
+        found.append({"loss": loss, **gradients})
+    mean = {name: sum(part[name] for part in found) / len(found) for name in found[0]}
+    results["own share"] = average(mean)
+    objective.config = objective.contrastive.config = config
+
     with torch.no_grad():
         if worker == num_workers - 1:
-            objective.log_temperature.fill_(float("nan"))  # on the last rank alone
+            objective.log_temperature_change.fill_(float("nan"))  # on the last rank alone
     try:
         train_step(PlainEngine(objective), cut(share(directed), table, 1))
     except FloatingPointError as error:

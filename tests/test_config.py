@@ -194,6 +194,7 @@ def test_a_batch_that_processes_cannot_share_is_refused():
                 "model.path=a/b",
                 "model.lora.enabled=true",
                 "model.quantization=nf4",
+                "model.dtype=bfloat16",
                 "deepspeed.zero_stage=3",
             ],
             "deepspeed.zero_stage must be less than 3 with model.quantization",
@@ -222,6 +223,9 @@ def test_the_published_recipe_brings_its_templates_and_no_fault():
     assert not config.objective.separate.logits_everywhere
     assert config.objective.negatives.mask_known
     assert config.objective.learn_temperature
+    for overrides in (["objective=kalm_paper"], ["experiment=kalm_paper_wn18rr"]):
+        training = loaded(*overrides).training
+        assert (training.warmup_ratio, training.weight_decay, training.adam_betas) == (0.0, 0.001, [0.9, 0.999])
 
 
 @pytest.mark.parametrize("experiment", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda path: path.stem)
@@ -235,6 +239,7 @@ def test_each_experiment_says_how_it_is_run_and_passes_the_checks(experiment, tm
         "# expected  ",
     ):
         assert line in text
+    assert not re.search("EXP[A-Z]", text), "a place is left to be filled in"
     needed = ["data.root=/"] if "data.root=" in text else []
     validate(loaded(f"experiment={experiment.stem}", *needed), world_size=2)
 

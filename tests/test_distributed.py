@@ -46,7 +46,7 @@ def test_each_term_and_its_gradient_are_those_of_one_process(term, num_micro_bat
             for name, value in expected_values.items():
                 torch.testing.assert_close(values[name], value, rtol=1e-5, atol=1e-6, msg=f"{num_workers} {name}")
             assert_same_gradients(gradients, expected)
-    assert float(expected["log_temperature"].abs()) > 0 or term == "triple_completion"
+    assert float(expected["log_temperature_change"].abs()) > 0 or term == "triple_completion"
 
 
 def test_the_balance_of_the_terms_does_not_depend_on_the_number_of_processes(results):
@@ -58,6 +58,13 @@ def test_the_balance_of_the_terms_does_not_depend_on_the_number_of_processes(res
         ]
         ratios.append(float(norms[0] / norms[1]))
     assert ratios == pytest.approx([ratios[0]] * 3, rel=1e-5)
+
+
+def test_negatives_of_the_own_share_are_those_of_that_share_alone(results):
+    (expected,) = (of_rank["own share"] for of_rank in results[1])  # its halves, one after the other
+    for of_rank in results[2]:
+        assert_same_gradients(of_rank["own share"], expected)
+    assert not torch.allclose(expected["loss"], results[1][0]["contrastive", 1][0]["contrastive"], rtol=1e-2)
 
 
 def test_a_bad_loss_on_one_process_stops_all(results):

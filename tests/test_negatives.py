@@ -81,7 +81,8 @@ def loop_contrastive(sites, triples, entity_ids, queue, config):
         negatives = []
         for other, (other_head, other_relation, other_tail) in zip(queries, triples, strict=True):
             is_positive = other_tail == tail or (options.mask_known and (other_head, other_relation, tail) in KNOWN)
-            if not is_positive:
+            is_self = other_head == tail and not options.self_negatives
+            if not is_positive and not is_self:
                 negatives.append(other @ vectors[tail] / temperature)
         backward = debiased(own, negatives, temperature, config.false_negative_rate)
         weight = config.target_to_query_weight

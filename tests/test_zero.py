@@ -25,7 +25,10 @@ def cases(num_workers: int) -> list[tuple[str, str, int, int | None]]:
     """Model, precision, ZeRO stage, micro-batch size."""
     exact = [(model, "float32", stage, None) for model in ("whole", "lora") for stage in range(4)]
     cached = [(model, "float32", stage, MICRO_BATCH_SIZE) for model in ("whole", "lora") for stage in (0, 2, 3)]
-    return [*exact, *cached] + [("whole", "bfloat16", stage, None) for stage in range(4) if num_workers == 2]
+    if num_workers != 2:
+        return [*exact, *cached]
+    rounded = [("whole", "bfloat16", stage, size) for stage in range(4) for size in (None, MICRO_BATCH_SIZE)]
+    return [*exact, *cached, *rounded]
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Evaluate a trained run on one split, beside two baselines."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,8 @@ import torch
 from omegaconf import OmegaConf
 from transformers import PreTrainedTokenizerFast
 
-from kalm.composition import read_config, to_dataclass
-from kalm.config import Config, KgcConfig, TemplateConfig
+from kalm.composition import of_this_version, read_config
+from kalm.config import Config, KgcConfig, Quantization, TemplateConfig
 from kalm.evaluation import report
 from kalm.evaluation.entity_index import EntityIndex
 from kalm.evaluation.kgc import (
@@ -24,7 +25,7 @@ from kalm.evaluation.ranking import Ranks
 from kalm.graph.knowledge_graph import KnowledgeGraph, Triples
 from kalm.graph.sources import load_graph
 from kalm.model.dual_view_lm import DualViewLM
-from kalm.model.loading import build_encoder, load_trained
+from kalm.model.loading import KALM_FILE, build_encoder, load_trained
 from kalm.provenance import environment, write_json
 from kalm.text.token_table import TokenTable, cached_token_table, data_digests
 
@@ -44,7 +45,7 @@ def evaluate(config: KgcConfig) -> dict[str, Any]:
     encoder, tokenizer, description = load_trained(folder / "model", run_config.model.dtype)
     graph = load_graph(run_config.data.source.value, run_config.data.folder)
     check_graph(graph, description, folder)
-    template = to_dataclass(OmegaConf.create(description["template"]), TemplateConfig)
+    template = of_this_version(folder / "model" / KALM_FILE, OmegaConf.create(description["template"]), TemplateConfig)
     table = cached_token_table(graph, tokenizer, template, run_config.data.cache_folder)
     queries = split_queries(graph, config.split)
 
@@ -110,7 +111,9 @@ def _rank_untrained(
     device: torch.device,
 ) -> Ranks:
     """The run's LM as it was before the first step."""
-    encoder: DualViewLM = build_encoder(run_config.model, tokenizer, run_config.training.seed).to(device)
+    # like the trained one, whose adapters are put on the base as it was before quantization
+    model = replace(run_config.model, quantization=Quantization.none)
+    encoder: DualViewLM = build_encoder(model, tokenizer, run_config.training.seed).to(device)
     embeddings = embed(encoder, table, queries, config.evaluation)
     index = EntityIndex(embeddings.entities, device)
     return rank_by_embedding(embeddings, index, queries, graph, config.evaluation, config.filter)

@@ -103,26 +103,30 @@ def check_read_out(encoder: DualViewLM) -> None:
     """Compare the read-out with the LM's own forward on a few tokens.
 
     Raises:
-        ValueError: the LM is not causal, or does something between last state and logits, or between token
-            embeddings and first layer, that the read-out does not know.
+        ValueError: the LM cannot be read, is not causal, or does something between last state and logits, or between
+            token embeddings and first layer, that the read-out does not know.
     """
     device = next(encoder.parameters()).device
     input_ids = torch.arange(3, 9, device=device)[None]
     was_training = encoder.training
     encoder.eval()
-    with torch.no_grad():
-        own = encoder.causal_lm(input_ids=input_ids, use_cache=False).logits.float()
-        states = encoder.states(input_ids)
-        read = encoder.logits(states)
-        prefix_states = encoder.states(input_ids[:, :3])
-    encoder.train(was_training)
     name = type(encoder.causal_lm).__name__
+    remedy = "choose a decoder-only LM such as Llama, Qwen, Mistral, Gemma or GPT-2"
+    try:
+        with torch.no_grad():
+            own = encoder.causal_lm(input_ids=input_ids, use_cache=False).logits.float()
+            states = encoder.states(input_ids)
+            read = encoder.logits(states)
+            prefix_states = encoder.states(input_ids[:, :3])
+    except (TypeError, AttributeError, IndexError, ValueError) as error:
+        raise ValueError(f"model.path: the last hidden states of {name} cannot be read ({error}); {remedy}") from error
+    encoder.train(was_training)
     if not _close(states[:, :3], prefix_states):
         raise ValueError(f"model.path: {name} is not causal here: its states depend on later tokens, so a query would "
-                         "see its answer; a config with bidirectional attention cannot be used")  # fmt: skip
+                         f"see its answer; turn bidirectional attention off in its config, or {remedy}")  # fmt: skip
     if not _close(own, read):
         raise ValueError(f"model.path: {name} computes logits in a way kalm does not know; "
-                         f"they differ by {float((own - read).abs().max()):.3g}")  # fmt: skip
+                         f"they differ by {float((own - read).abs().max()):.3g}; {remedy}")  # fmt: skip
 
 
 def _close(a: Tensor, b: Tensor) -> bool:

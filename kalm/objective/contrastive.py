@@ -67,33 +67,25 @@ def false_negative_mask(
     return mask
 
 
-def false_query_mask(
-    tail_ids: Tensor,
-    head_ids: Tensor,
-    relation_ids: Tensor,
-    known_tail_keys: Tensor,
-    *,
-    num_relations: int,
-    num_entities: int,
-) -> Tensor:
+def false_query_mask(tail_ids: Tensor, known: tuple[Tensor, Tensor], num_queries: int) -> Tensor:
     """True where a query has the target among its known tails, and so is no negative query of that target.
 
     Args:
         tail_ids: the targets, (B,), int64; an entity may come several times.
-        head_ids, relation_ids: the columns' queries, (Q,), int64.
-        known_tail_keys, num_relations, num_entities: as in `false_negative_mask`.
+        known: tails, ascending, and the query of each, (M,), int64: `known_tails` of the columns' queries.
+        num_queries: Q.
 
     Returns:
         (B, Q), bool; True for a target's own query too, if the triple is known.
     """
-    queries, tails = known_tails(
-        known_tail_keys, head_ids, relation_ids, num_relations=num_relations, num_entities=num_entities
-    )
+    tails, queries = known
     distinct, row_of = torch.unique(tail_ids, return_inverse=True)
-    rows = columns_of(tails, distinct).clamp(max=len(distinct) - 1)
-    present = distinct[rows] == tails
-    mask = torch.zeros(len(distinct), len(head_ids), dtype=torch.bool, device=tail_ids.device)
-    mask[rows[present], queries[present]] = True
+    start = torch.searchsorted(tails, distinct)
+    counts = torch.searchsorted(tails, distinct, right=True) - start
+    rows = torch.arange(len(distinct), device=tail_ids.device).repeat_interleave(counts)
+    within = torch.arange(len(rows), device=tail_ids.device) - (counts.cumsum(0) - counts)[rows]
+    mask = torch.zeros(len(distinct), num_queries, dtype=torch.bool, device=tail_ids.device)
+    mask[rows, queries[start[rows] + within]] = True
     return mask[row_of]
 
 

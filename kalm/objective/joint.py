@@ -55,15 +55,14 @@ class JointObjective(nn.Module):
         self.encoder = encoder
         self.config = config
         self.contrastive = contrastive
-        # shape (1,): DeepSpeed cannot flatten a parameter without dimensions
-        log_temperature = torch.tensor([math.log(config.temperature)])
-        self.log_temperature = nn.Parameter(log_temperature, requires_grad=config.learn_temperature)
+        # what is learned starts at 0, so that DeepSpeed's cast to bfloat16 leaves the temperature as it is configured;
+        # shape (1,), since DeepSpeed cannot flatten a parameter without dimensions
+        self.log_temperature_change = nn.Parameter(torch.zeros(1), requires_grad=config.learn_temperature)
 
     def forward(self, batch: Batch, labels: LabelCounts | None) -> Encoded:
         """The sites of a batch, and with `labels` its share of the triple-completion loss."""
         views = self.encoder(batch.input_ids, batch.entity_sites, batch.query_sites, batch.label_positions)
-        temperature = self.log_temperature.float().exp()
-        sites = Sites(views.query_embeddings, views.entity_embeddings, temperature)
+        sites = Sites(views.query_embeddings, views.entity_embeddings, self.temperature())
         if labels is None:
             return Encoded(sites, None)
         # times the number of ranks, because gradients are averaged over ranks
@@ -71,6 +70,10 @@ class JointObjective(nn.Module):
             views.label_states, batch.labels, self.encoder.logits, **labels._asdict()
         )
         return Encoded(sites, triple_completion)
+
+    def temperature(self) -> Tensor:
+        """(1,), float32; under ZeRO-3 within the forward, or with the parameters gathered."""
+        return (math.log(self.config.temperature) + self.log_temperature_change.float()).exp()
 
     def count_labels(self, batches: Sequence[Batch]) -> list[LabelCounts]:
         """For each of the batches that make up this rank's share of a step; a collective operation."""

@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from kalm.config import ObjectiveConfig, Scope
 from kalm.distributed import gather, gather_with_grad, rank
+from kalm.graph.known_tails import known_tails
 from kalm.objective.contrastive import columns_of, distinct_targets, false_negative_mask, false_query_mask, info_nce
 from kalm.text.batch import SiteIds
 
@@ -69,6 +70,7 @@ class _Columns(NamedTuple):
     queued_ids: Tensor  # (C,), ascending
     queries: Tensor  # (Q, D)
     query_ids: SiteIds  # (Q,) each
+    known: tuple[Tensor, Tensor]  # known tails of those queries, ascending, and the query of each, (M,)
     first_query: int  # column of this rank's first query among those
 
 
@@ -127,7 +129,12 @@ class ContrastiveObjective:
         else:
             queued, queued_ids = targets[:0], target_ids[:0]
         is_hard = ~torch.isin(target_ids, torch.cat([head_ids, ids.tail_ids]))
-        return _Columns(targets, target_ids, is_hard, queued, queued_ids, queries, ids, first_query)
+        known = (target_ids[:0], target_ids[:0])
+        if self.config.target_to_query_weight > 0 and self.config.negatives.mask_known:
+            rows, tails = known_tails(self.known_tail_keys, ids.head_ids, ids.relation_ids, **self.graph_size)
+            tails, order = tails.sort()
+            known = (tails, rows[order])
+        return _Columns(targets, target_ids, is_hard, queued, queued_ids, queries, ids, known, first_query)
 
     def _chunk(
         self, queries: Tensor, temperature: Tensor, ids: SiteIds, rows: Tensor, columns: _Columns
@@ -203,11 +210,10 @@ class ContrastiveObjective:
         tail_ids = ids.tail_ids[rows]
         similarity = columns.targets[columns_of(tail_ids, columns.target_ids)] @ columns.queries.T  # (b, Q)
         left_out = tail_ids[:, None] == columns.query_ids.tail_ids[None, :]
+        if not self.config.negatives.self_negatives:
+            left_out |= tail_ids[:, None] == columns.query_ids.head_ids[None, :]
         if self.config.negatives.mask_known:
-            left_out |= false_query_mask(
-                tail_ids, columns.query_ids.head_ids, columns.query_ids.relation_ids, self.known_tail_keys,
-                **self.graph_size,
-            )  # fmt: skip
+            left_out |= false_query_mask(tail_ids, columns.known, len(columns.queries))
         own = rows + columns.first_query
         left_out[torch.arange(len(rows), device=rows.device), own] = False
         loss = info_nce(

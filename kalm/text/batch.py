@@ -128,7 +128,7 @@ def collate_separately(
         directed: (B, 3), int64.
         table: the segments.
         is_completed: (B,), which of them have a completion.
-        encode_heads: the heads as targets too, which costs a forward and gives self-negatives.
+        encode_heads: the heads as targets too, which costs a forward; of use only without the inverse view.
         logits_everywhere: a logit at each position of a completion, as a causal LM that is called with labels has it.
     """
     queries, (_, query_ends) = join_rows(
@@ -147,12 +147,14 @@ def collate_separately(
             table.tails.take(completed[:, TAIL]),
         ]
     )
-    kinds.append(completions)
-    padded = [_pad([rows], num_groups=1) for rows in kinds if len(rows)]
+    # without a completion one token of padding is encoded, since ranks under ZeRO-3 must run equally many forwards
+    kinds.append(completions if len(completions) else RaggedArray(np.array([PADDING], np.int32), np.array([0, 1])))
+    padded = [_pad([rows], num_groups=1) for rows in kinds]
     sizes = [sum(group.numel() for group in groups) for groups, _ in padded]
     kind_starts = np.cumsum([0, *sizes])
     starts = np.concatenate([starts + first for (_, starts), first in zip(padded, kind_starts[:-1], strict=True)])
     query_starts, entity_starts, completion_starts = np.split(starts, [len(directed), len(directed) + len(entity_ids)])
+    completion_starts = completion_starts[: len(completed)]
     labels = _labels(completed, completion_starts + prompt_ends - 1, table)
     if logits_everywhere:
         labels = _with_ignored(labels, run_positions(completion_starts, completions.lengths - 1))
@@ -165,6 +167,12 @@ def collate_separately(
         query_sites=query_starts + query_ends - 1,
         labels=labels,
     )
+
+
+def sequence_lengths(directed: Triples, table: TokenTable, is_completed: NDArray[np.bool_]) -> Ids:
+    """Tokens of each directed triple's sequence in one pass, (B,)."""
+    queries = table.heads.lengths_of(directed[:, HEAD]) + table.relations.lengths_of(directed[:, RELATION])
+    return queries + _num_written(directed, table, is_completed)
 
 
 def length_groups(lengths: Ids, num_groups: int) -> list[Ids]:

@@ -7,12 +7,11 @@ import tempfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from kalm.config import TemplateConfig
-from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph, Triples
-from kalm.text.ragged import Ids, RaggedArray
+from kalm.graph.knowledge_graph import KnowledgeGraph
+from kalm.text.ragged import RaggedArray
 from kalm.text.template import (
     Segments,
     head_segments,
@@ -54,11 +53,6 @@ class TokenTable:
             _longest(self.heads, self.relations, self.tails),
             _longest(self.completion_heads, self.completion_relations, self.tails),
         )
-
-    def sequence_lengths(self, directed: Triples) -> Ids:
-        """Tokens of each directed triple's sequence in one pass, (B,)."""
-        parts = ((self.heads, HEAD), (self.relations, RELATION), (self.tails, TAIL))
-        return np.asarray(sum(part.lengths_of(directed[:, column]) for part, column in parts))
 
     @property
     def max_token(self) -> int:

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from kalm.config import Config, Sampling
 from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph, Triples, add_inverses
 from kalm.model.dual_view_lm import DualViewLM
-from kalm.text.batch import Batch, collate, collate_separately
+from kalm.text.batch import Batch, collate, collate_separately, sequence_lengths
 from kalm.text.ragged import Ids
 from kalm.text.token_table import TokenTable
 from kalm.training.hard_negatives import HardNegatives
@@ -46,6 +46,7 @@ class BatchMaker:
         self.graph = graph
         self.table = table
         self.rank = rank
+        self.seed = training.seed
         self.num_triples = len(graph.triples["train"])
         share = training.batch_size // world_size
         self.share = slice(rank * share, (rank + 1) * share)
@@ -66,9 +67,9 @@ class BatchMaker:
         """
         directed = self._directed(self.graph.triples["train"][self.sampler.rows(step)[self.share]])
         entities = self._more_entities(directed, step, encoder)
-        is_completed = self._is_completed(len(directed))
+        is_completed = self._is_completed(len(directed), step)
         device = next(encoder.parameters()).device
-        lengths = self.table.sequence_lengths(directed)
+        lengths = sequence_lengths(directed, self.table, is_completed)
         triple_parts = np.array_split(np.argsort(-lengths, kind="stable"), self.num_micro_batches)
         entity_order = np.argsort(-self.table.targets.lengths_of(entities), kind="stable")
         entity_parts = np.array_split(entities[entity_order], self.num_micro_batches)
@@ -80,14 +81,18 @@ class BatchMaker:
     def num_tokens(self, triples: Triples) -> int:
         """Tokens that an epoch over these triples gives all ranks, without padding; hard negatives are not counted.
 
-        Exact in one pass; with separate forwards each directed triple counts `completion_share` of a completion.
+        Exact where all triples are completed; else each counts `completion_share` of a completion.
         """
         directed = self._directed(triples)
         heads, relations, tails = (directed[:, column] for column in (HEAD, RELATION, TAIL))
         table, separate = self.table, self.objective.separate
         targets = table.targets.lengths_of(tails).sum()
         if separate is None:
-            num_tokens = table.sequence_lengths(directed).sum()
+            queries, whole = (
+                int(sequence_lengths(directed, table, np.full(len(directed), is_completed)).sum())
+                for is_completed in (False, True)
+            )
+            num_tokens = queries + round(self.objective.completion_share * (whole - queries))
             return int(num_tokens if self.objective.inverse_view else num_tokens + targets)
         queries = table.heads.lengths_of(heads).sum() + table.relations.lengths_of(relations).sum()
         if separate.encode_heads:
@@ -135,11 +140,12 @@ class BatchMaker:
             parts.append(self.hard_negatives.of(directed, step, self.rank))
         return np.concatenate(parts)
 
-    def _is_completed(self, num_directed: int) -> NDArray[np.bool_]:
-        """Evenly spread over the batch, whose order is random; equally many on all ranks."""
-        num_completed = max(1, round(self.objective.completion_share * num_directed))
+    def _is_completed(self, num_directed: int, step: int) -> NDArray[np.bool_]:
+        """Equally many on all ranks; drawn, since directions alternate in a batch and walks follow each other."""
         is_completed = np.zeros(num_directed, dtype=bool)
-        is_completed[np.arange(num_completed) * num_directed // num_completed] = True
+        num_completed = max(1, round(self.objective.completion_share * num_directed))
+        drawn = np.random.default_rng([self.seed, step, self.rank, 3]).permutation(num_directed)
+        is_completed[drawn[:num_completed]] = True
         return is_completed
 
     def _sampler(self, config: Config) -> TripleSampler | RandomWalkSampler:

@@ -41,7 +41,7 @@ class HardNegatives:
         self.neighbours = torch.cat(found).numpy()
 
     def of(self, directed: Triples, step: int, rank: int) -> Ids:
-        """Entities that are no heads of these B triples, (B * per_triple,): first the nearest neighbour of each tail.
+        """Entities that are in none of these B triples, (B * per_triple,): first the nearest neighbour of each tail.
 
         Known tails are among them; the false-negative mask takes care of those.
         """
@@ -49,13 +49,14 @@ class HardNegatives:
         wanted = len(directed) * self.per_triple
         candidates = self.neighbours[directed[:, TAIL]].T.ravel()
         is_free = np.ones(len(self.neighbours), dtype=bool)
-        is_free[directed[:, HEAD]] = False
+        is_free[directed[:, [HEAD, TAIL]]] = False
         _, first = np.unique(candidates, return_index=True)
         nearest = candidates[np.sort(first)]
         chosen = nearest[is_free[nearest]][:wanted]
         is_free[chosen] = False
-        generator = np.random.default_rng([self.seed, step, rank, 2])
-        others = generator.permutation(np.flatnonzero(is_free))[: wanted - len(chosen)]
-        chosen = np.concatenate([chosen, others])
+        if len(chosen) < wanted:
+            generator = np.random.default_rng([self.seed, step, rank, 2])
+            others = generator.permutation(np.flatnonzero(is_free))[: wanted - len(chosen)]
+            chosen = np.concatenate([chosen, others])
         # all ranks need equally many: a small graph repeats some, which changes nothing
         return np.resize(chosen, wanted) if len(chosen) else np.resize(directed[:, HEAD], wanted)

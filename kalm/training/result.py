@@ -39,8 +39,12 @@ def save_model(
             tokenizer.save_pretrained(unfinished)
             write_json(unfinished / KALM_FILE, {
                 "template": asdict(config.template),
-                "sites": {"entity": "last token of the head segment", "query": "last token of the relation segment"},
-                "temperature": float(objective.log_temperature.detach().float().exp()),
+                "sites": {
+                    "entity": f"last token of the {'head' if config.template.target is None else 'target'} segment",
+                    "query": "last token of the relation segment",
+                },
+                "quantization": config.model.quantization.value,
+                "temperature": float(objective.temperature().detach()),
                 "base": _absolute_if_folder(config.model.path),
                 **description,
             })  # fmt: skip

@@ -90,8 +90,9 @@ class RandomWalkSampler:
         _, first = np.unique(rows, return_index=True)
         repeated = np.setdiff1d(np.arange(len(rows)), first)
         if len(repeated):
-            unused = np.ones(len(self._ends), dtype=bool)
-            unused[rows] = False
-            others = generator.permutation(np.flatnonzero(unused))[: len(repeated)]
+            others = np.setdiff1d(generator.integers(len(self._ends), size=2 * len(repeated)), rows)
+            if len(others) < len(repeated):  # most triples are in the batch: a small graph
+                others = np.setdiff1d(np.arange(len(self._ends)), rows)
+            others = generator.permutation(others)[: len(repeated)]
             rows[repeated[: len(others)]] = others  # a graph smaller than the batch has too few
         return rows

@@ -148,7 +148,7 @@ class Trainer:
             "step": self.step,
             "epoch": self.step * self.config.training.batch_size / self.batches.num_triples,
             **meter.read_and_reset(),
-            "temperature": float(self.objective.log_temperature.detach().float().exp()),
+            "temperature": float(self.objective.temperature().detach()),
             "lr": self._learning_rate,
         }
         if tracker is not None:
