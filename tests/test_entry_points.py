@@ -296,7 +296,8 @@ def test_a_loss_that_is_not_finite_stops_all_processes_and_keeps_the_last_checkp
 
 def test_five_steps_and_resume_equal_ten_with_a_queue_hard_negatives_and_micro_batches(workplace):
     switches = (
-        "objective.negatives.queue_batches=2", "objective.negatives.hard_per_triple=1", "training.micro_batch_size=2",
+        "objective.negatives.queue_batches=2", "objective.negatives.hard_per_triple=1", "training.batch_size=2",
+        "training.micro_batch_size=1",  # small, so that there are entities beside the batch's
         "objective.negatives.mine_every_steps=3", "objective.target_to_query_weight=0.5",
         "training.sampling=random_walk",
     )  # fmt: skip
@@ -307,7 +308,7 @@ def test_five_steps_and_resume_equal_ten_with_a_queue_hard_negatives_and_micro_b
     assert "negatives per query: " in resumed.stdout
     assert workplace.losses("all-halves") == workplace.losses("all")
     lines = [json.loads(line) for line in (workplace.run("all") / "metrics.jsonl").read_text().splitlines()]
-    for name in ("batch", "self", "queue", "masked", "queries"):
+    for name in ("batch", "self", "hard", "queue", "masked", "queries"):
         assert any(line[f"negatives/{name}"] > 0 for line in lines), name
 
 
