@@ -420,18 +420,23 @@ def test_a_search_that_is_continued_draws_what_it_would_have_drawn(tmp_path):
     assert searched(tmp_path / "other.db", 2, by_seed, seed=1) != whole[:2]
 
 
-def test_a_trial_without_a_result_is_taken_up_by_the_next_call(tmp_path):
+def test_a_trial_that_failed_is_not_tried_again_and_one_that_was_stopped_is_taken_up(tmp_path):
     database = tmp_path / "optuna.db"
     failed = searched(database, 2, lambda job: None)
     assert len(failed) == 2, "failed trials end a call as others do"
+    stopped = []
 
     def stop(job):
+        stopped.append(dict(job.swept))
         raise jobs.Stopped
 
     with pytest.raises(jobs.Stopped):
-        searched(database, 2, stop)
-    assert searched(database, 3)[:2] == failed
-    assert searched(database, 3) == []
+        searched(database, 4, stop)
+    going_on = searched(database, 4)
+    assert going_on[0] == stopped[0]
+    assert len(going_on) == 2
+    assert not [job for job in going_on if job in failed]
+    assert searched(database, 4) == []
 
 
 def test_a_trial_that_was_killed_while_it_was_drawn_is_left_out(tmp_path):

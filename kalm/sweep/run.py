@@ -123,7 +123,9 @@ class _Runner:
             print(f"stopped; jobs done: {num_done}; the same command continues; {place}")
             return STOPPED
         if self._num_failed:
-            print(f"jobs failed: {self._num_failed} of {self._total}; the same command tries them again; {place}")
+            # optuna does not ask for the same values twice
+            again = "; the same command tries them again" if self._settings.algorithm is Algorithm.grid else ""
+            print(f"jobs failed: {self._num_failed} of {self._total}{again}; {place}")
             return FAILED
         print(f"jobs done: {num_done}; {place}")
         return 0

@@ -26,10 +26,11 @@ def search(
     database: Path,
     finish: Callable[[Job, int], float | None],
 ) -> None:
-    """Ask optuna for jobs until `num_trials` of them are finished, those of earlier calls among them.
+    """Ask optuna for jobs until `num_trials` of them have ended, those of earlier calls among them.
 
-    A trial is closed in the database when its job has a result. One whose job was killed, stopped or failed stays
-    open, and the next call takes it up first. What is drawn depends on the seed, the trial's number and the
+    A trial is closed in the database when its job has a result, or has failed: a learning rate at which the loss
+    diverges diverges the next time too. One whose job was killed or stopped stays open, and the next call takes it up
+    first. What is drawn depends on the seed, the trial's number and the
     results so far: a search that was interrupted goes on as if it had not been.
 
     Args:
@@ -53,8 +54,10 @@ def search(
             left_open.append(frozen)
         else:  # killed while it was being drawn
             study.tell(frozen.number, state=TrialState.FAIL)
-    num_failed = 0
-    while (ended := len(study.get_trials(states=[TrialState.COMPLETE])) + num_failed) < settings.num_trials:
+    closed = [TrialState.COMPLETE, TrialState.FAIL]
+    while (
+        ended := sum(trial.params.keys() == space.keys() for trial in study.get_trials(states=closed))
+    ) < settings.num_trials:
         if left_open:
             trial: Any = left_open.pop(0)
         else:
@@ -64,10 +67,7 @@ def search(
             study.sampler = optuna.samplers.TPESampler(seed=int(draw))
             trial = study.ask(dict(space))
         mrr = finish(plan.job({key: _text(value) for key, value in trial.params.items()}), ended + 1)
-        if mrr is None:
-            num_failed += 1
-        else:
-            study.tell(trial.number, mrr)
+        study.tell(trial.number, mrr, state=TrialState.FAIL if mrr is None else TrialState.COMPLETE)
 
 
 def search_space(plan: Plan) -> dict[str, BaseDistribution]:
