@@ -17,7 +17,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="folder of the graph")
     parser.add_argument("to", type=Path, help="folder to make")
-    parser.add_argument("--entities", type=int, default=2000, help="how many entities to keep (default 2000)")
+    parser.add_argument(
+        "--entities",
+        type=int,
+        default=2000,
+        help="how many to keep (default 2000); of a few, no valid or test triple may be left",
+    )
     arguments = parser.parse_args()
     lines = {split: (arguments.source / f"{split}.txt").read_text(encoding="utf-8").splitlines() for split in SPLITS}
     kept = first_met([line.split("\t") for line in lines["train"]], arguments.entities)

@@ -194,6 +194,7 @@ def test_a_resumed_run_needs_its_name_only_and_stays_the_same_run(trained):
     assert trained.losses("named") == trained.losses("whole")
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_a_resumed_run_counts_the_steps_left_and_touches_nothing(trained):
     assert trained.train("run.name=paused", "training.stop_after_steps=7").returncode == 0
     files = {path: path.read_bytes() for path in trained.run("paused").rglob("*") if path.is_file()}
@@ -312,6 +313,7 @@ def test_five_steps_and_resume_equal_ten_with_a_queue_hard_negatives_and_micro_b
         assert any(line[f"negatives/{name}"] > 0 for line in lines), name
 
 
+@pytest.mark.slow
 def test_the_published_recipe_trains_and_is_evaluated(workplace):
     result = workplace.train(
         "run.name=paper", "objective=kalm_paper", "training.max_steps=2", "model.scratch.max_length=512"

@@ -92,11 +92,13 @@ def test_memory_is_measured_against_triples_and_chunks():
     assert_rows(rows, f"{name}_seconds", f"{name}_memory")
 
 
+@pytest.mark.slow
 def test_groups_are_compared_by_speed():
     rows = padding.measure_groups(batch_size=16, repeats=1, size=TOY)
     assert_rows(rows, *(f"step_with_{n}_groups_vs_one" for n in (1, 2, 4, 8, 12, 16)))
 
 
+@pytest.mark.slow
 def test_padding_is_at_most_a_twentieth_whatever_the_micro_batches(monkeypatch):
     monkeypatch.setattr(padding, "NUM_STEPS", 3)
     folder, tokenizer = shared("data/WN18RR"), shared("models/stories-260k")

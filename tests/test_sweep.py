@@ -472,6 +472,7 @@ def command(*overrides: str) -> tuple[str, ...]:
     return ("--multirun", "sweep.name=real", "training.max_steps=2", *overrides)
 
 
+@pytest.mark.slow
 def test_two_jobs_are_launched_ranked_on_valid_and_skipped_the_second_time(workplace):
     result = workplace.train(*command("training.seed=1,2"))
     assert result.returncode == 0, result.stdout + result.stderr

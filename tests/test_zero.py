@@ -23,11 +23,11 @@ MICRO_BATCH_SIZE = 1  # of 12 triples on 1, 2 or 4 processes
 
 def cases(num_workers: int) -> list[tuple[str, str, int, int | None]]:
     """Model, precision, ZeRO stage, micro-batch size."""
-    exact = [(model, "float32", stage, None) for model in ("whole", "lora") for stage in range(4)]
-    stages = (0, 2, 3) if num_workers == 2 else (3,)
-    cached = [(model, "float32", stage, MICRO_BATCH_SIZE) for model in ("whole", "lora") for stage in stages]
+    models, stages = ("whole", "lora"), range(4)
     if num_workers != 2:
-        return [*exact, *cached]
+        return [("whole", "float32", stage, None) for stage in stages] + [("lora", "float32", 3, MICRO_BATCH_SIZE)]
+    exact = [(model, "float32", stage, None) for model in models for stage in stages]
+    cached = [(model, "float32", stage, MICRO_BATCH_SIZE) for model in models for stage in (0, 2, 3)]
     rounded = [("whole", "bfloat16", stage, size) for stage in range(4) for size in (None, MICRO_BATCH_SIZE)]
     return [*exact, *cached, *rounded]
 

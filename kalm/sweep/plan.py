@@ -14,6 +14,7 @@ TAKEN = {
     "run.name": "a job is named by its swept values, and sweep.name names the sweep",
     "run.overwrite": "delete the sweep's folder to start anew",
     "training.resume": "the same command again continues a sweep",
+    "training.dry_run": "an estimate leaves no run to compare; ask for it without --multirun",
     "training.stop_after_steps": "every job is trained to its end; Ctrl-C stops a sweep",
 }
 

@@ -160,6 +160,7 @@ def _measure_others(trainer: Trainer) -> tuple[dict[str, tuple[int, float]], int
         )
         model = _seconds(lambda: save_model(trainer.objective, trainer.tokenizer, apart, {}))
         disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        barrier()  # rank 0 removes what the others still count
     num = num_checkpoints(
         trainer.step, trainer.last_step, training.checkpoint_every_steps, training.validate_every_steps
     )

@@ -112,8 +112,8 @@ class Trainer:
         except FloatingPointError as error:
             raise ValueError(
                 f"a loss is not finite at step {self.step + 1} ({error}); the weights are those of step {self.step} "
-                "and the last checkpoint is intact: resume it, or start anew with a lower training.learning_rate or a "
-                "higher objective.temperature"
+                "and a checkpoint saved before is intact; start anew with run.overwrite=true and training.learning_rate "
+                f"below {self.config.training.learning_rate:g} or a higher objective.temperature"
             ) from error
 
     def _after_step(
