@@ -112,8 +112,8 @@ class Trainer:
         except FloatingPointError as error:
             raise ValueError(
                 f"a loss is not finite at step {self.step + 1} ({error}); the weights are those of step {self.step} "
-                "and a checkpoint saved before is intact; start anew with run.overwrite=true and training.learning_rate "
-                f"below {self.config.training.learning_rate:g} or a higher objective.temperature"
+                "and a checkpoint saved before is intact; start anew with run.overwrite=true and "
+                f"training.learning_rate below {self.config.training.learning_rate:g} or a higher objective.temperature"
             ) from error
 
     def _after_step(
