@@ -271,7 +271,8 @@ def test_a_bad_config_is_one_line_and_leaves_nothing(workplace, case):
 
 def test_an_unknown_model_folder_is_one_line(workplace):
     command = [sys.executable, str(ROOT / "launch" / "train.py"), *workplace.common, "model.path=./nowhere"]
-    assert_user_error(workplace.call(command), "model.path", str(workplace.folder / "nowhere"), "a folder with config.json")
+    nowhere = str(workplace.folder / "nowhere")
+    assert_user_error(workplace.call(command), "model.path", nowhere, "a folder with config.json")
 
 
 def test_quantization_without_a_gpu_is_one_line(workplace, model_folder):
