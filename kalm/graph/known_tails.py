@@ -29,9 +29,21 @@ def known_tails(
     first_key = (head_ids * (2 * num_relations) + relation_ids) * num_entities
     start = torch.searchsorted(sorted_keys, first_key)
     stop = torch.searchsorted(sorted_keys, first_key + num_entities)
-    counts = stop - start
-    rows = torch.arange(len(head_ids), device=head_ids.device).repeat_interleave(counts)
-    # position within the query's run = position in the output minus where that query's output begins
-    run_begin = (counts.cumsum(0) - counts)[rows]
-    positions = start[rows] + torch.arange(len(rows), device=rows.device) - run_begin
+    rows, positions = expand_runs(start, stop)
     return rows, sorted_keys[positions] % num_entities
+
+
+def expand_runs(start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
+    """The positions start[i] .. stop[i] - 1 of every run i, one run after another.
+
+    Args:
+        start, stop: (n,), int64.
+
+    Returns:
+        runs, positions: (sum of lengths,), int64 each: positions[m] lies in run runs[m].
+    """
+    counts = stop - start
+    runs = torch.arange(len(start), device=start.device).repeat_interleave(counts)
+    # place within the run = place in the output minus where that run's output begins
+    run_begin = (counts.cumsum(0) - counts)[runs]
+    return runs, start[runs] + torch.arange(len(runs), device=start.device) - run_begin

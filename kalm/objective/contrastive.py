@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from kalm.graph.known_tails import known_tails
+from kalm.graph.known_tails import expand_runs, known_tails
 
 
 def distinct_targets(embeddings: Tensor, entity_ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -80,12 +80,9 @@ def false_query_mask(tail_ids: Tensor, known: tuple[Tensor, Tensor], num_queries
     """
     tails, queries = known
     distinct, row_of = torch.unique(tail_ids, return_inverse=True)
-    start = torch.searchsorted(tails, distinct)
-    counts = torch.searchsorted(tails, distinct, right=True) - start
-    rows = torch.arange(len(distinct), device=tail_ids.device).repeat_interleave(counts)
-    within = torch.arange(len(rows), device=tail_ids.device) - (counts.cumsum(0) - counts)[rows]
+    rows, positions = expand_runs(torch.searchsorted(tails, distinct), torch.searchsorted(tails, distinct, right=True))
     mask = torch.zeros(len(distinct), num_queries, dtype=torch.bool, device=tail_ids.device)
-    mask[rows, queries[start[rows] + within]] = True
+    mask[rows, queries[positions]] = True
     return mask[row_of]
 
 

@@ -171,14 +171,7 @@ class ContrastiveObjective:
         own, is_self, self_columns = self._places(head_ids, tail_ids, left_out, columns)
         if not self.config.negatives.self_negatives:
             left_out[is_self, self_columns] = True
-        loss = info_nce(
-            similarity,
-            own,
-            temperature=temperature,
-            additive_margin=self.config.additive_margin,
-            false_negative_mask=left_out,
-            false_negative_rate=self.config.false_negative_rate,
-        )
+        loss = self._info_nce(similarity, own, temperature, left_out)
         num_targets = len(columns.target_ids)
         num_self = len(is_self) if self.config.negatives.self_negatives else 0
         used = (~left_out[:, :num_targets]).sum(dim=0)  # by how many queries, (G,)
@@ -216,7 +209,11 @@ class ContrastiveObjective:
             left_out |= false_query_mask(tail_ids, columns.known, len(columns.queries))
         own = rows + columns.first_query
         left_out[torch.arange(len(rows), device=rows.device), own] = False
-        loss = info_nce(
+        loss = self._info_nce(similarity, own, temperature, left_out)
+        return loss, (~left_out).sum().double() - len(rows)
+
+    def _info_nce(self, similarity: Tensor, own: Tensor, temperature: Tensor, left_out: Tensor) -> Tensor:
+        return info_nce(
             similarity,
             own,
             temperature=temperature,
@@ -224,4 +221,3 @@ class ContrastiveObjective:
             false_negative_mask=left_out,
             false_negative_rate=self.config.false_negative_rate,
         )
-        return loss, (~left_out).sum().double() - len(rows)
