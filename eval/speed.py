@@ -13,6 +13,8 @@ groups      tokens/s by the number of groups of similar length
 padding     share of padding by groups and micro-batches; needs --root and --tokenizer
 tokens      tokenising a graph's texts; needs --root and --tokenizer
 startup     starting an entry point
+ranking     exact filtered ranks against the bare product of the same size and pykeen's evaluator
+entities    ranks among 5 million entities (16 GB of memory), and the best ten of a million by approximate indexes
 
 Pin a measurement to one core of a shared machine: OMP_NUM_THREADS=1 taskset -c 1 python eval/speed.py step
 """
@@ -22,8 +24,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=MEASUREMENTS, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", choices=[line.split()[0] for line in MEASUREMENTS.splitlines()[:7]], metavar="NAME",
-                        help="what to measure, see below")  # fmt: skip
+    names = [line.split()[0] for line in MEASUREMENTS.partition("\n\n")[0].splitlines()]
+    parser.add_argument("name", choices=names, metavar="NAME", help="what to measure, see below")
     parser.add_argument("--repeats", type=int, default=7, help="timed repeats of each system (default 7)")
     parser.add_argument("--batch-size", type=int, default=32, help="step, groups: triples per step (default 32)")
     parser.add_argument("--large-batch-size", type=int, default=1024,
@@ -46,7 +48,7 @@ def main() -> None:
 
 
 def _measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    from kalm.speed import large_batch, memory, padding, scaling, startup, step
+    from kalm.speed import large_batch, memory, padding, ranking, scaling, startup, step
     from kalm.speed.sentence_trainer import missing_packages
 
     if arguments.name == "step" and (missing := missing_packages()):
@@ -67,6 +69,8 @@ def _measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         "padding": lambda: padding.measure_padding(*graph),
         "tokens": lambda: startup.measure_tokens(*graph, **repeats),
         "startup": lambda: startup.measure_startup(**repeats),
+        "ranking": lambda: ranking.measure_ranking(**repeats),
+        "entities": lambda: ranking.measure_many_entities(**repeats) + ranking.measure_indexes(**repeats),
     }
     return measure[arguments.name]()
 

@@ -7,12 +7,12 @@ from conftest import ROOT
 from hydra import compose, initialize_config_dir
 
 from kalm.composition import load_config
-from kalm.config import EvaluationConfig
+from kalm.config import RankingConfig
 from kalm.text.batch import SiteIds
 from kalm.training.batches import BatchMaker
 from kalm.training.hard_negatives import HardNegatives
 
-EVALUATION = EvaluationConfig(batch_tokens=100, score_memory_mib=1, num_predictions=1)
+RANKING = RankingConfig(batch_tokens=100, score_memory_mib=1)
 
 
 def make(toy_graph, table, *overrides, rank=0, world_size=1):
@@ -85,7 +85,7 @@ def test_separate_forwards_are_equally_many_in_every_micro_batch(toy_graph, tabl
 
 
 def test_hard_negatives_are_the_nearest_free_entities(toy_graph, table, encoder):
-    hard = HardNegatives(table, 1, EVALUATION, seed=0)
+    hard = HardNegatives(table, 1, RANKING, seed=0)
     hard.neighbours = np.array([[row, (row + 1) % 10, (row + 2) % 10] for row in range(10)])
     directed = np.array([[0, 0, 3], [1, 0, 5], [2, 0, 8]])
     # FAISS finds each tail itself first, which is no negative

@@ -77,7 +77,7 @@ def test_ranks_equal_one_entity_at_a_time(seed, num_entities, size, restricted, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cosine_ranks, "QUERIES_AT_ONCE", queries_at_once)
         patch.setattr(cosine_ranks, "CACHED_SCORES", cached_scores)
-        patch.setattr(cosine_ranks, "PAIR_BYTES", 16 * size * 3)
+        patch.setitem(cosine_ranks.PAIRS_AT_ONCE, "cpu", 3)
         ranks = rank_by_cosine(EntityIndex(vectors), queries, questions, 1, CPU)
     assert torch.stack([*ranks], dim=1).tolist() == one_at_a_time(vectors, queries, questions)
 
