@@ -4,12 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from omegaconf import OmegaConf
-from transformers import PreTrainedTokenizerFast
-
-from kalm.composition import of_this_version, read_config
-from kalm.config import Config, KgcConfig, Quantization, TemplateConfig
+from kalm.config import KgcConfig, Quantization
 from kalm.evaluation import report
 from kalm.evaluation.entity_index import EntityIndex
 from kalm.evaluation.kgc import (
@@ -21,13 +16,12 @@ from kalm.evaluation.kgc import (
     rank_by_frequency,
     split_queries,
 )
+from kalm.evaluation.loaded_run import LoadedRun, load_run
 from kalm.evaluation.ranking import Ranks
-from kalm.graph.knowledge_graph import KnowledgeGraph, Triples
-from kalm.graph.sources import load_graph
+from kalm.graph.knowledge_graph import Triples
 from kalm.model.dual_view_lm import DualViewLM
-from kalm.model.loading import KALM_FILE, build_encoder, load_trained
+from kalm.model.loading import build_encoder
 from kalm.provenance import environment, write_json
-from kalm.text.token_table import TokenTable, cached_token_table, data_digests
 
 
 def evaluate(config: KgcConfig) -> dict[str, Any]:
@@ -39,28 +33,22 @@ def evaluate(config: KgcConfig) -> dict[str, Any]:
     Raises:
         ValueError: the folder is no run, has no model, or its graph has changed since.
     """
-    folder = Path(config.run).expanduser()
-    run_config = read_config(folder / "config.yaml")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    encoder, tokenizer, description = load_trained(folder / "model", run_config.model.dtype)
-    graph = load_graph(run_config.data.source.value, run_config.data.folder)
-    check_graph(graph, description, folder)
-    template = of_this_version(folder / "model" / KALM_FILE, OmegaConf.create(description["template"]), TemplateConfig)
-    table = cached_token_table(graph, tokenizer, template, run_config.data.cache_folder)
+    run = load_run(Path(config.run).expanduser())
+    graph = run.graph
     queries = split_queries(graph, config.split)
 
-    embeddings = embed(encoder.to(device), table, queries, config.evaluation)
-    del encoder  # room for the untrained one
-    index = EntityIndex(embeddings.entities, device)
+    embeddings = embed(run.encoder, run.table, queries, config.evaluation)
+    run.encoder.to("meta")  # gives its memory back: room for the untrained one
+    index = EntityIndex(embeddings.entities, run.device)
     ranks = rank_by_embedding(embeddings, index, queries, graph, config.evaluation, config.filter)
     baselines = {}
     if config.baselines:
         baselines = {
             "relation frequency": rank_by_frequency(queries, graph, config.evaluation, config.filter),
-            "untrained LM": _rank_untrained(run_config, config, tokenizer, table, queries, graph, device),
+            "untrained LM": _rank_untrained(run, config, queries),
         }
 
-    output = folder / "eval"
+    output = run.folder / "eval"
     output.mkdir(exist_ok=True)
     name = f"kgc-{config.split}"
     report.write_ranks(output / f"{name}.ranks.tsv", queries, ranks, graph)
@@ -81,42 +69,22 @@ def evaluate(config: KgcConfig) -> dict[str, Any]:
         "metrics": metrics_by_direction(ranks, queries, graph),
         "per_relation": metrics_by_relation(ranks, queries, graph),
         "baselines": {system: metrics_by_direction(theirs, queries, graph) for system, theirs in baselines.items()},
-        "step": description["step"],
+        "step": run.description["step"],
         "environment": environment(),
     }
     write_json(output / f"{name}.json", result)
-    _print(result, folder)
+    _print(result, run.folder)
     return result
 
 
-def check_graph(graph: KnowledgeGraph, description: dict[str, Any], folder: Path) -> None:
-    """Refuse a graph that is not the one the model was trained on.
-
-    Raises:
-        ValueError: triples or texts have another digest.
-    """
-    changed = [part for part, digest in data_digests(graph).items() if description["data"][part] != digest]
-    if changed:
-        raise ValueError(f"{folder}: the graph's {' and '.join(changed)} changed since the run was trained; "
-                         "restore the files, or train again")  # fmt: skip
-
-
-def _rank_untrained(
-    run_config: Config,
-    config: KgcConfig,
-    tokenizer: PreTrainedTokenizerFast,
-    table: TokenTable,
-    queries: Triples,
-    graph: KnowledgeGraph,
-    device: torch.device,
-) -> Ranks:
+def _rank_untrained(run: LoadedRun, config: KgcConfig, queries: Triples) -> Ranks:
     """The run's LM as it was before the first step."""
     # like the trained one, whose adapters are put on the base as it was before quantization
-    model = replace(run_config.model, quantization=Quantization.none)
-    encoder: DualViewLM = build_encoder(model, tokenizer, run_config.training.seed).to(device)
-    embeddings = embed(encoder, table, queries, config.evaluation)
-    index = EntityIndex(embeddings.entities, device)
-    return rank_by_embedding(embeddings, index, queries, graph, config.evaluation, config.filter)
+    model = replace(run.config.model, quantization=Quantization.none)
+    encoder: DualViewLM = build_encoder(model, run.tokenizer, run.config.training.seed).to(run.device)
+    embeddings = embed(encoder, run.table, queries, config.evaluation)
+    index = EntityIndex(embeddings.entities, run.device)
+    return rank_by_embedding(embeddings, index, queries, run.graph, config.evaluation, config.filter)
 
 
 def _print(result: dict[str, Any], folder: Path) -> None:

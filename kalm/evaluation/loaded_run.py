@@ -1,0 +1,69 @@
+"""A trained run, loaded and checked: what every evaluation starts from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from transformers import PreTrainedTokenizerFast
+
+from kalm.composition import of_this_version, read_config
+from kalm.config import Config, TemplateConfig
+from kalm.graph.knowledge_graph import KnowledgeGraph
+from kalm.graph.sources import load_graph
+from kalm.model.dual_view_lm import DualViewLM
+from kalm.model.loading import KALM_FILE, load_trained
+from kalm.text.token_table import TokenTable, cached_token_table, data_digests
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedRun:
+    """A run's result together with the graph it was trained on."""
+
+    folder: Path
+    config: Config
+    description: dict[str, Any]  # the content of kalm.json
+    template: TemplateConfig  # the one the model was trained with
+    graph: KnowledgeGraph
+    tokenizer: PreTrainedTokenizerFast
+    table: TokenTable
+    encoder: DualViewLM  # on `device`, in evaluation mode
+    device: torch.device
+
+
+def load_run(folder: Path) -> LoadedRun:
+    """Load the model of a run onto the GPU, where there is one, and its graph.
+
+    Raises:
+        ValueError: the folder is no run, has no model, or its graph has changed since.
+    """
+    config = read_config(folder / "config.yaml")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    encoder, tokenizer, description = load_trained(folder / "model", config.model.dtype)
+    graph = load_graph(config.data.source.value, config.data.folder)
+    check_graph(graph, description, folder)
+    template = of_this_version(folder / "model" / KALM_FILE, OmegaConf.create(description["template"]), TemplateConfig)
+    return LoadedRun(
+        folder=folder,
+        config=config,
+        description=description,
+        template=template,
+        graph=graph,
+        tokenizer=tokenizer,
+        table=cached_token_table(graph, tokenizer, template, config.data.cache_folder),
+        encoder=encoder.to(device),
+        device=device,
+    )
+
+
+def check_graph(graph: KnowledgeGraph, description: dict[str, Any], folder: Path) -> None:
+    """Refuse a graph that is not the one the model was trained on.
+
+    Raises:
+        ValueError: triples or texts have another digest.
+    """
+    changed = [part for part, digest in data_digests(graph).items() if description["data"][part] != digest]
+    if changed:
+        raise ValueError(f"{folder}: the graph's {' and '.join(changed)} changed since the run was trained; "
+                         "restore the files, or train again")  # fmt: skip
