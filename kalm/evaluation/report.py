@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from kalm.evaluation.entity_index import EntityIndex
@@ -108,6 +109,16 @@ def print_measurements(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         numbers = (f"{row[key]:,.4g}" if row[key] is not None else "" for key in ("baseline", "ratio", "low", "high"))
         table.add_row(row["name"], f"{row['value']:,.4g}", row["unit"], *numbers, str(row["repeats"]))
+    _console().print(table)
+
+
+def print_columns(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> None:
+    """Rows of texts under their columns' names."""
+    table = Table(title=escape(title), caption=caption, title_justify="left", caption_justify="left")
+    for name in columns:
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*(escape(text) for text in row))
     _console().print(table)
 
 
