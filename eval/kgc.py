@@ -1,5 +1,7 @@
 """Evaluate: `python eval/kgc.py run=runs/NAME [split=test] [KEY=VALUE ...]`; keys stand in kalm/config.py."""
 
+from pathlib import Path
+
 from omegaconf import DictConfig
 
 from kalm.command_line import run
@@ -10,9 +12,17 @@ from kalm.config import KgcConfig
 def main(composed: DictConfig) -> None:
     config = to_dataclass(composed, KgcConfig)
 
-    from kalm.evaluation.run import evaluate  # heavy: loads torch and FAISS, after the config is known to be right
+    # heavy: loads torch and FAISS, after the config is known to be right
+    from kalm.distributed import joined
+    from kalm.evaluation.comparison import compare
+    from kalm.evaluation.run import evaluate
 
-    evaluate(config)
+    if config.compare is not None:
+        first, second = (Path(folder).expanduser() for folder in config.compare)
+        compare(first, second, config.split)
+        return
+    with joined():
+        evaluate(config)
 
 
 if __name__ == "__main__":

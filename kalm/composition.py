@@ -27,7 +27,7 @@ ConfigType = TypeVar("ConfigType", Config, KgcConfig, PredictConfig, TemplateCon
 
 # what a resumed run may change without becoming another run; with other steps the schedule is that of the longer run
 FREE_ON_RESUME = (
-    "run.", "tracking.", "evaluation.", "sweep.", "debug", "data.root", "data.path", "data.cache", "training.resume",
+    "run.", "tracking.", "ranking.", "sweep.", "debug", "data.root", "data.path", "data.cache", "training.resume",
     "training.stop_after_steps", "training.epochs", "training.max_steps", "training.log_every_steps",
     "training.checkpoint_every_steps", "training.dry_run",
 )  # fmt: skip

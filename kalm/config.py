@@ -63,6 +63,30 @@ class Tracking(Enum):
     online = "online"
 
 
+class Ties(Enum):
+    """Where the true entity stands among entities with the same score: first, in the middle, or last."""
+
+    optimistic = "optimistic"
+    realistic = "realistic"
+    pessimistic = "pessimistic"
+
+
+class Candidates(Enum):
+    """The entities that a query is ranked among: all of the graph, or those that training triples hold."""
+
+    all = "all"
+    train = "train"
+
+
+class IndexKind(Enum):
+    """How FAISS finds the nearest entities: by comparing all (exact), or approximately. Ranks are exact in any case."""
+
+    flat = "flat"
+    ivf = "ivf"
+    hnsw = "hnsw"
+    pq = "pq"
+
+
 class Algorithm(Enum):
     """How a sweep chooses its jobs: all combinations of the values given, or optuna's search among and between them."""
 
@@ -297,8 +321,6 @@ class TrainingConfig:
     dry_run: bool  # take a few steps, print what the run will need in time and memory, and write nothing
     log_every_steps: int
     checkpoint_every_steps: int  # 0: only at the end and when told to stop
-    validate_every_steps: int  # rank valid queries and keep the best model; 0: keep the last
-    num_valid_queries: int  # seeded sample of valid queries for that, against all entities
 
     def __post_init__(self) -> None:
         require_positive("training.epochs", self.epochs)
@@ -319,8 +341,6 @@ class TrainingConfig:
         require_at_least("training.seed", self.seed, 0)
         require_at_least("training.log_every_steps", self.log_every_steps, 1)
         require_at_least("training.checkpoint_every_steps", self.checkpoint_every_steps, 0)
-        require_at_least("training.validate_every_steps", self.validate_every_steps, 0)
-        require_at_least("training.num_valid_queries", self.num_valid_queries, 1)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -338,14 +358,31 @@ class DeepSpeedConfig:
 
 
 @dataclass(kw_only=True, slots=True)
-class EvaluationConfig:
+class RankingConfig:
+    """How much ranking does at once."""
+
     batch_tokens: int  # tokens encoded at once, padding included
-    score_memory_mib: int  # MiB for the scores of a block of queries against all entities
-    num_predictions: int  # best entities written per query
+    score_memory_mib: int  # MiB for scores of queries against entities and their masks, over any number of entities
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            require_at_least(f"evaluation.{field.name}", getattr(self, field.name), 1)
+        require_at_least("ranking.batch_tokens", self.batch_tokens, 1)
+        require_at_least("ranking.score_memory_mib", self.score_memory_mib, 1)
+
+
+@dataclass(kw_only=True, slots=True)
+class EvaluationConfig:
+    """Evaluation during training, on a sample of valid queries."""
+
+    every_steps: int  # steps between two of them; the best model is kept as the result; 0: none, keep the last
+    num_queries: int  # seeded sample of valid queries, ranked against all entities
+    patience: int  # leave after so many in a row without a better MRR; 0: go on to the last step
+
+    def __post_init__(self) -> None:
+        require_at_least("evaluation.every_steps", self.every_steps, 0)
+        require_at_least("evaluation.num_queries", self.num_queries, 1)
+        require_at_least("evaluation.patience", self.patience, 0)
+        require(not self.patience or self.every_steps > 0, "evaluation.patience", self.patience,
+                "0 without evaluation.every_steps")  # fmt: skip
 
 
 @dataclass(kw_only=True, slots=True)
@@ -386,32 +423,53 @@ class Config:
     training: TrainingConfig
     deepspeed: DeepSpeedConfig
     evaluation: EvaluationConfig
+    ranking: RankingConfig
     tracking: TrackingConfig
     sweep: SweepConfig
     debug: bool  # show tracebacks
 
 
 @dataclass(kw_only=True, slots=True)
+class Protocol:
+    """What a rank is; other choices give other numbers for the same model."""
+
+    filter: list[str]  # splits whose triples are known answers, left out of the ranking
+    ties: Ties  # of the metrics shown first; all three are written
+    candidates: Candidates  # the entities that a query is ranked among
+    ask_unseen: bool  # ask triples with an entity that no training triple holds too
+    repeat_duplicates: bool  # ask a triple as often as it stands in the split
+
+
+@dataclass(kw_only=True, slots=True)
 class KgcConfig:
     """Everything `eval/kgc.py` reads beside the run's own config."""
 
-    run: str  # the run's folder
+    run: str | None  # the run's folder
+    compare: list[str] | None  # two runs' folders instead, evaluated before: the second less the first, query by query
     split: str  # train, valid or test
-    filter: list[str]  # splits whose triples are known answers, left out of the ranking; the split itself is one
+    protocol: Protocol
+    raw: bool  # metrics without a filter too
     tasks: list[Task]  # entity, and whichever of relation and classification are wanted beside it
     seed: int  # of the false triples made for classification
     baselines: bool  # rank with the untrained LM and with relation frequencies too
+    index: IndexKind  # that finds the predictions; ranks do not depend on it
+    num_predictions: int  # best entities written per query
     save_embeddings: bool  # write entities.npy and queries.npy
-    evaluation: EvaluationConfig
+    ranking: RankingConfig
     debug: bool  # show tracebacks
 
     def __post_init__(self) -> None:
         splits = ("train", "valid", "test")
         require(self.split in splits, "split", self.split, "train, valid or test")
-        require(set(self.filter) <= set(splits) and self.split in self.filter, "filter", self.filter,
+        names = self.protocol.filter
+        require(set(names) <= set(splits) and self.split in names, "protocol.filter", list(names),
                  f"a list of splits among train, valid and test, {self.split} being one of them")  # fmt: skip
-        names = [task.value for task in self.tasks]
-        require(Task.entity in self.tasks, "tasks", names, "a list of entity, relation, classification with entity")
+        require_at_least("num_predictions", self.num_predictions, 1)
+        require((self.run is None) != (self.compare is None), "run", self.run,
+                "a run's folder, or null with compare=[FOLDER,FOLDER]")  # fmt: skip
+        require(self.compare is None or len(self.compare) == 2, "compare", self.compare, "two runs' folders")
+        tasks = [task.value for task in self.tasks]
+        require(Task.entity in self.tasks, "tasks", tasks, "a list of entity, relation, classification with entity")
         require(Task.classification not in self.tasks or self.split != "valid", "split", self.split,
                 "train or test with classification, whose thresholds are chosen on valid")  # fmt: skip
         require_at_least("seed", self.seed, 0)
@@ -441,7 +499,7 @@ class PredictConfig(Question):
     k: int  # answers per question
     candidates: str | None  # entities that may be answers beside the graph's: name, tab, description; or .jsonl
     cache_embeddings: bool  # keep the entities' embeddings in the run's folder
-    evaluation: EvaluationConfig
+    ranking: RankingConfig
     debug: bool  # show tracebacks
 
     def __post_init__(self) -> None:

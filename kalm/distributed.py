@@ -1,10 +1,44 @@
 """The few collective operations kalm needs; with one process each is the identity."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+
+def choose_device() -> torch.device:
+    """This process's GPU where there are any, else the CPU."""
+    if torch.cuda.is_available():
+        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+        torch.cuda.set_device(local_rank)
+        return torch.device("cuda", local_rank)
+    return torch.device("cpu")
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Meet the other processes of torchrun or `deepspeed`, if there are any, without an engine."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    dist.init_process_group("gloo" if choose_device().type == "cpu" else "cpu:gloo,cuda:nccl")
+    if choose_device().type == "cpu":
+        torch.set_num_threads(threads_of_process())
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def threads_of_process() -> int:
+    """A fair share of this machine's cores."""
+    # torchrun's name, DeepSpeed's name, and neither with one process
+    local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("LOCAL_SIZE", "1")))
+    return max(1, len(os.sched_getaffinity(0)) // local_world_size)
 
 
 def world_size() -> int:

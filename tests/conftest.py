@@ -13,6 +13,7 @@ from kalm.config import (
     LoraConfig,
     NegativesConfig,
     ObjectiveConfig,
+    RankingConfig,
     Scope,
     ScratchConfig,
     TargetTemplate,
@@ -91,6 +92,11 @@ def template() -> TemplateConfig:
         inverse_relation=" inverse of {relation}", relation_end=":", tail=" {name}", describe_tail=False,
         target=None, completion=None, max_name_tokens=8, max_description_tokens=5,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def ranking() -> RankingConfig:
+    return RankingConfig(batch_tokens=64, score_memory_mib=1)
 
 
 @pytest.fixture(scope="session")

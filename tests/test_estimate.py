@@ -204,7 +204,7 @@ def test_a_dry_run_on_two_processes_counts_what_is_done_beside_the_steps_and_lea
     printed = dry_run(
         tmp_path, offline_environment, "training.micro_batch_size=2", "objective.negatives.hard_per_triple=1",
         "objective.negatives.mine_every_steps=4", "objective.negatives.queue_batches=2", "deepspeed.zero_stage=3",
-        "training.validate_every_steps=5", launcher=(DEEPSPEED, "--num_gpus", "2", "--master_port", "29614"),
+        "evaluation.every_steps=5", launcher=(DEEPSPEED, "--num_gpus", "2", "--master_port", "29614"),
     )  # fmt: skip
     for row in (r"searches for hard negatives +│ 3 x", r"validations +│ 2 x", r"checkpoints +│ 2 x", r"\d hard",
                 r"targets of earlier batches", r"small weights, held whole", r"each of 2 x cpu"):  # fmt: skip

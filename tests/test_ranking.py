@@ -1,19 +1,27 @@
 """Filtered ranks against brute force and against pykeen."""
 
-from dataclasses import replace
+from collections import defaultdict
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from conftest import shared
+from hypothesis import given
 from hypothesis import strategies as st
+from pykeen.datasets import get_dataset
+from pykeen.evaluation import RankBasedEvaluator
+from pykeen.metrics.ranking import (
+    AdjustedArithmeticMeanRankIndex,
+    ArithmeticMeanRank,
+    HitsAtK,
+    InverseHarmonicMeanRank,
+)
 
-from kalm.config import EvaluationConfig
-from kalm.evaluation.entity_index import EntityIndex
-from kalm.evaluation.kgc import Embeddings, rank_by_embedding, split_queries
-from kalm.evaluation.ranking import HITS_AT, filtered_ranks, rank_metrics, rank_queries
-from kalm.graph.knowledge_graph import SPLITS, TAIL
-from kalm.graph.known_tails import known_tails
+from kalm.evaluation.kgc import rank_by_frequency
+from kalm.evaluation.metrics import HITS_AT, rank_metrics
+from kalm.evaluation.questions import Questions
+from kalm.evaluation.ranking import filtered_ranks, rank_by_scores
+from kalm.graph.knowledge_graph import SPLITS, KnowledgeGraph
 from kalm.graph.sources import load_graph
 
 
@@ -72,142 +80,96 @@ def test_filtered_rank_ignores_other_known_answers():
     assert ranks_of(scores, [2], {(0, 0), (0, 2)}).realistic.tolist() == [2]
 
 
-@pytest.mark.parametrize("memory_mib", [1, 64])
-def test_blocks_do_not_change_ranks(memory_mib):
+def test_nan_is_refused():
+    with pytest.raises(ValueError, match="not numbers"):
+        ranks_of([[0.0, float("nan")]], [0], set())
+
+
+def test_entities_that_are_no_candidates_do_not_count():
+    scores = torch.tensor([[0.1, 0.9, 0.5, 0.3]])
+    is_candidate = torch.tensor([False, False, True, True])
+    empty = torch.empty(0, dtype=torch.int64)
+    ranks = filtered_ranks(scores, torch.tensor([0]), empty, empty, is_candidate)
+    assert [column.tolist() for column in ranks] == [[3], [3], [3]], "the true entity is a candidate in any case"
+
+
+def test_blocks_do_not_change_ranks(toy_graph):
+    questions = Questions(toy_graph, toy_graph.directed("train"), SPLITS)
     generator = torch.Generator().manual_seed(0)
-    num_entities, num_queries = 70_000, 9  # a block of 1 MiB holds 3 queries
-    scores = torch.randint(0, 50, (num_queries, num_entities), generator=generator).float()
-    heads = torch.arange(num_queries)
-    relations = torch.zeros(num_queries, dtype=torch.int64)
-    true_ids = torch.randint(num_entities, (num_queries,), generator=generator)
-    keys = torch.unique(torch.cat([heads * 2 * num_entities + t for t in (true_ids, (true_ids + 7) % num_entities)]))
-    ranks = rank_queries(
-        lambda rows: scores[rows], heads, relations, true_ids, keys,
-        num_relations=1, num_entities=num_entities, memory_mib=memory_mib,
-    )  # fmt: skip
-    rows, ids = known_tails(keys, heads, relations, num_relations=1, num_entities=num_entities)
-    whole = filtered_ranks(scores, true_ids, rows, ids)
-    assert torch.equal(ranks.optimistic, whole.optimistic)
-    assert torch.equal(ranks.pessimistic, whole.pessimistic)
+    scores = torch.randint(0, 5, (len(questions), toy_graph.num_entities), generator=generator).float()
+    known_rows, known_ids = questions.known(slice(None))
+    whole = filtered_ranks(scores, questions.true_ids, known_rows, known_ids)
+    for memory_mib in (0, 64):  # one query at a time, and all
+        ranks = rank_by_scores(lambda rows: scores[rows], questions, memory_mib)
+        assert all(torch.equal(a, b) for a, b in zip(ranks, whole, strict=True))
 
 
-def test_the_index_scores_what_it_searches():
-    vectors = torch.nn.functional.normalize(torch.randn(50, 8, generator=torch.Generator().manual_seed(0)), dim=1)
-    index = EntityIndex(vectors, torch.device("cpu"))
-    queries = vectors[:5]
-    scores, ids = index.search(queries, 10)
-    dense = index.scores(queries)
-    torch.testing.assert_close(dense, queries @ vectors.T)
-    # FAISS and torch may round the last bit differently, so the order is compared by score
-    torch.testing.assert_close(dense.gather(1, ids), scores, rtol=0, atol=1e-6)
-    torch.testing.assert_close(dense.topk(10).values, scores, rtol=0, atol=1e-6)
+def test_frequency_ranks_equal_a_count_by_hand(toy_graph, ranking):
+    questions = Questions(toy_graph, toy_graph.directed("test"), SPLITS)
+    train = toy_graph.directed("train").tolist()
+    known = {tuple(triple) for split in SPLITS for triple in toy_graph.directed(split).tolist()}
+    ranks = rank_by_frequency(questions, ranking)
+    for place, (head, relation, tail) in enumerate(questions.directed.tolist()):
+        counts = [sum(r == relation and t == e for _, r, t in train) for e in range(toy_graph.num_entities)]
+        others = [counts[e] for e in range(len(counts)) if e != tail and (head, relation, e) not in known]
+        assert int(ranks.optimistic[place]) == 1 + sum(count > counts[tail] for count in others)
+        assert int(ranks.pessimistic[place]) == 1 + sum(count >= counts[tail] for count in others)
+        assert int(ranks.num_candidates[place]) == 1 + len(others)
 
 
-@pytest.mark.parametrize("num_queries", range(1, 10))
-def test_equal_vectors_tie_however_few_queries_there_are(num_queries):
-    generator = torch.Generator().manual_seed(0)
-    vectors = torch.nn.functional.normalize(torch.randn(100, 24, generator=generator), dim=1)
-    vectors = torch.cat([vectors, vectors[:1].expand(35, -1)])
-    scores = EntityIndex(vectors, torch.device("cpu")).scores(vectors[:num_queries].clone())
-    assert bool((scores[:, 100:] == scores[:, :1]).all())
-    torch.testing.assert_close(scores, vectors[:num_queries] @ vectors.T)
-
-
-@settings(deadline=None, max_examples=20)
-@given(st.integers(0, 10_000), st.sampled_from([2, 5, 1000]))
-def test_ranks_and_metrics_equal_pykeens(seed, num_values):
-    from pykeen.evaluation import RankBasedEvaluator
-    from pykeen.metrics.ranking import ArithmeticMeanRank, HitsAtK, InverseHarmonicMeanRank
-
-    generator = torch.Generator().manual_seed(seed)
-    num_queries, num_entities = 8, 40
-    scores = torch.randint(num_values, (num_queries, num_entities), generator=generator).float()
-    true_ids = torch.randint(num_entities, (num_queries,), generator=generator)
-    known = torch.rand(num_queries, num_entities, generator=generator) < 0.2
-    rows, ids = known.nonzero(as_tuple=True)
-    ranks = filtered_ranks(scores, true_ids, rows, ids)
-
-    filtered = scores.masked_fill(known, -torch.inf)  # pykeen's mark for a filtered score
-    filtered[torch.arange(num_queries), true_ids] = scores[torch.arange(num_queries), true_ids]
-    evaluator = RankBasedEvaluator(filtered=True)
-    evaluator.process_scores_(
-        hrt_batch=torch.zeros(num_queries, 3, dtype=torch.int64), target="tail", scores=filtered,
-        true_scores=scores.gather(1, true_ids[:, None]), dense_positive_mask=None,
-    )  # fmt: skip
-    theirs = {kind: np.concatenate(parts) for (_, kind), parts in evaluator.ranks.items()}
-    assert ranks.realistic.tolist() == theirs["realistic"].tolist()
-    assert ranks.optimistic.tolist() == theirs["optimistic"].tolist()
-    assert ranks.pessimistic.tolist() == theirs["pessimistic"].tolist()
-    own = rank_metrics(ranks.realistic.numpy())
-    metrics = {
-        "mr": ArithmeticMeanRank(),
-        "mrr": InverseHarmonicMeanRank(),
-        **{f"hits@{k}": HitsAtK(k) for k in HITS_AT},
-    }
-    for name, metric in metrics.items():
-        # the evaluator averages in float32, so its metrics are taken of its ranks in float64
-        assert own[name] == pytest.approx(metric(theirs["realistic"].astype(np.float64)), abs=1e-9)
-
-
-def test_ranks_on_umls_equal_pykeens_for_the_same_scores():
-    """An untrained LM over the whole test split, both directions, filtered by all three splits."""
-    from pykeen.datasets import UMLS
-    from pykeen.evaluation import RankBasedEvaluator
-
-    graph = load_graph("umls", None)
-    # pykeen's own reading of the data, by label, says what to filter
-    dataset = UMLS()
-    labels = {i: label for label, i in dataset.training.entity_to_id.items()}
-    relations = {i: label for label, i in dataset.training.relation_to_id.items()}
+def graph_of(name: str) -> KnowledgeGraph:
+    """UMLS and WN18RR as kalm reads them; the others as pykeen does."""
+    if name == "umls":
+        return load_graph("umls", None)
+    if name == "wn18rr":
+        return load_graph("wn18rr", shared("data/WN18RR"))
+    dataset = get_dataset(dataset=name)
     factories = (dataset.training, dataset.validation, dataset.testing)
-    known = {
-        (labels[h], relations[r], labels[t]) for factory in factories for h, r, t in factory.mapped_triples.tolist()
-    }
-    queries = split_queries(graph, "test")
-    generator = torch.Generator().manual_seed(0)
-    vectors = torch.nn.functional.normalize(torch.randn(graph.num_entities, 16, generator=generator), dim=1)
-    vectors[7] = vectors[3]  # a tie
-    asked = torch.nn.functional.normalize(torch.randn(len(queries), 16, generator=generator), dim=1)
-    index = EntityIndex(vectors, torch.device("cpu"))
-    config = EvaluationConfig(batch_tokens=1024, score_memory_mib=1, num_predictions=10)
-    ranks = rank_by_embedding(Embeddings(entities=vectors, queries=asked), index, queries, graph, config, SPLITS)
+    labels = [[str(i) for i in range(number)] for number in (dataset.num_entities, dataset.num_relations)]
+    return KnowledgeGraph(
+        entity_labels=labels[0], entity_names=labels[0], entity_descriptions=labels[0], relation_labels=labels[1],
+        relation_names=labels[1], num_named=0,
+        triples={split: part.mapped_triples.numpy() for split, part in zip(SPLITS, factories, strict=True)},
+    )  # fmt: skip
 
-    scores = index.scores(asked)
-    true_scores = scores.gather(1, torch.from_numpy(queries[:, TAIL].copy())[:, None])
-    for row, (anchor, relation, answer) in enumerate(queries.tolist()):
-        label = graph.relation_labels[relation % graph.num_relations]
-        for entity in range(graph.num_entities):
-            pair = (graph.entity_labels[anchor], graph.entity_labels[entity])
-            head, tail = pair if relation < graph.num_relations else pair[::-1]
-            if entity != answer and (head, label, tail) in known:
-                scores[row, entity] = -torch.inf
+
+@pytest.mark.parametrize("name", ["umls", "nations", "kinships", "wn18rr"])
+@pytest.mark.parametrize("num_values", [1, 7, 10**6])
+def test_ranks_and_metrics_equal_pykeens_for_the_same_scores(name, num_values):
+    """Both directions, filtered by all three splits; all scores equal, many ties, few."""
+    graph = graph_of(name)
+    questions = Questions(graph, graph.directed("test")[:200], SPLITS)
+    generator = torch.Generator().manual_seed(num_values)
+    scores = torch.randint(num_values, (len(questions), graph.num_entities), generator=generator).float()
+    ranks = rank_by_scores(lambda rows: scores[rows], questions, 64)
+
+    known = {tuple(triple) for split in SPLITS for triple in graph.triples[split].tolist()}
+    answers = defaultdict(list)
+    for head, relation, tail in known:
+        answers[head, relation].append(tail)
+        answers[tail, relation + graph.num_relations].append(head)
+    true_scores = scores.gather(1, questions.true_ids[:, None])
+    for row, (head, relation, tail) in enumerate(questions.directed.tolist()):
+        # pykeen's mark for a filtered score
+        scores[row, [entity for entity in answers[head, relation] if entity != tail]] = -torch.inf
     evaluator = RankBasedEvaluator(filtered=True)
     evaluator.process_scores_(
-        hrt_batch=torch.from_numpy(queries), target="tail", scores=scores, true_scores=true_scores,
+        hrt_batch=torch.from_numpy(questions.directed), target="tail", scores=scores, true_scores=true_scores,
         dense_positive_mask=None,
     )  # fmt: skip
     theirs = {kind: np.concatenate(parts) for (_, kind), parts in evaluator.ranks.items()}
     for kind in ("optimistic", "realistic", "pessimistic"):
         assert getattr(ranks, kind).tolist() == theirs[kind].tolist()
+    assert ranks.num_candidates.tolist() == np.concatenate(evaluator.num_candidates["tail"]).tolist()
 
-
-def test_a_filter_without_test_does_not_look_at_test(toy_graph):
-    queries = split_queries(toy_graph, "valid")
-    generator = torch.Generator().manual_seed(0)
-    vectors = torch.nn.functional.normalize(torch.randn(toy_graph.num_entities, 8, generator=generator), dim=1)
-    asked = torch.nn.functional.normalize(torch.randn(len(queries), 8, generator=generator), dim=1)
-    config = EvaluationConfig(batch_tokens=64, score_memory_mib=1, num_predictions=3)
-
-    def pessimistic(test_triples, filter_splits):
-        graph = replace(toy_graph, triples={**toy_graph.triples, "test": test_triples})
-        index = EntityIndex(vectors, torch.device("cpu"))
-        embeddings = Embeddings(entities=vectors, queries=asked)
-        return rank_by_embedding(embeddings, index, queries, graph, config, filter_splits).pessimistic.tolist()
-
-    # as if every entity answered every query: with test in the filter nothing is left to rank against
-    head, relation, _ = toy_graph.triples["valid"].T
-    everything = np.array([(h, r, t) for h, r in zip(head, relation, strict=True) for t in range(len(vectors))])
-    assert pessimistic(everything, SPLITS)[::2] == [1] * len(head)
-    blind = pessimistic(everything, ("train", "valid"))
-    assert blind == pessimistic(toy_graph.triples["test"], ("train", "valid"))
-    assert max(blind[::2]) > 1
+    own = rank_metrics(ranks.realistic.numpy(), ranks.num_candidates.numpy())
+    metrics = {
+        "mr": ArithmeticMeanRank(),
+        "mrr": InverseHarmonicMeanRank(),
+        **{f"hits@{k}": HitsAtK(k) for k in HITS_AT},
+        "amri": AdjustedArithmeticMeanRankIndex(),
+    }
+    for metric_name, metric in metrics.items():
+        # the evaluator averages in float32, so its metrics are taken of its ranks in float64
+        of_ranks = metric(theirs["realistic"].astype(np.float64), ranks.num_candidates.numpy())
+        assert own[metric_name] == pytest.approx(of_ranks, abs=1e-9)

@@ -1,5 +1,6 @@
 """Relation prediction and triple classification, against one triple at a time."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -28,16 +29,17 @@ from kalm.graph.known_tails import known_relations
 from kalm.graph.sources import load_graph, load_negatives
 from kalm.text.token_table import build_token_table
 
-MODEST = configured(KgcConfig, "kgc", run="x").evaluation
+PROTOCOL = configured(KgcConfig, "kgc", run="x").protocol
 
 
 @pytest.fixture
-def make_scorer(tokenizer, template, encoder):
+def make_scorer(tokenizer, template, encoder, ranking):
     def make(graph: KnowledgeGraph) -> TripleScorer:
         table = build_token_table(graph, tokenizer, template)
+        entities = encode_entities(encoder, table, 64)
         return TripleScorer(
-            encoder=encoder, table=table, entities=encode_entities(encoder, table, 64),
-            num_relations=graph.num_relations, config=replace(MODEST, batch_tokens=64, score_memory_mib=1),
+            encoder=encoder, table=table, vectors_of=lambda ids: entities[ids], num_relations=graph.num_relations,
+            config=replace(ranking), sharded=False,
         )  # fmt: skip
 
     return make
@@ -53,7 +55,7 @@ def score_of(scorer: TripleScorer, head: int, relation: int, tail: int) -> float
 
     def cosine(anchor: int, directed_relation: int, target: int) -> float:
         query = encode_queries(scorer.encoder, scorer.table, np.array([anchor]), np.array([directed_relation]), 64)
-        return float(query[0] @ scorer.entities[target])
+        return float(query[0] @ scorer.vectors_of(np.array([target]))[0])
 
     return (cosine(head, relation, tail) + cosine(tail, relation + scorer.num_relations, head)) / 2
 
@@ -77,7 +79,7 @@ def test_relations_with_the_same_text_tie_exactly(make_scorer, toy_graph):
     twins = replace(toy_graph, relation_names=["likes"] * toy_graph.num_relations)
     scores = make_scorer(twins).relations(np.arange(10), np.arange(10)[::-1].copy())
     assert bool((scores == scores[:, :1]).all())
-    ranks = rank_relations(make_scorer(twins), twins, "test", ("test",))
+    ranks = rank_relations(make_scorer(twins), twins, twins.triples["test"], ("test",))
     assert ranks.realistic.tolist() == [(1 + toy_graph.num_relations) / 2] * 4
 
 
@@ -91,8 +93,8 @@ def test_relation_ranks_equal_one_triple_at_a_time(scorer, toy_graph, filter_spl
         for row, (h, r, t) in zip(scores, triples.tolist(), strict=True):
             others = [score for other, score in enumerate(row) if other != r and (h, other, t) not in known]
             expected.append(1 + sum(s > row[r] for s in others) + sum(s == row[r] for s in others) / 2)
-        assert rank_relations(scorer, toy_graph, split, filter_splits).realistic.tolist() == expected
-    result = relation_prediction(scorer, toy_graph, "test", filter_splits)
+        assert rank_relations(scorer, toy_graph, triples, filter_splits).realistic.tolist() == expected
+    result = relation_prediction(scorer, toy_graph, triples, replace(PROTOCOL, filter=list(filter_splits)))
     assert result["metrics"]["mrr"] == pytest.approx(np.mean(1 / np.array(expected)))
     assert sum(metrics["count"] for metrics in result["per_relation"].values()) == 4
 
@@ -190,8 +192,8 @@ def test_metrics_equal_their_definitions(pairs):
 
 
 def test_classification_equals_one_triple_at_a_time(scorer, toy_graph):
-    given_negatives = {"valid": None, "test": None}
-    result = triple_classification(scorer, toy_graph, "test", given_negatives, seed=5)
+    unknown = {"valid": None, "test": None}
+    result = triple_classification(scorer, toy_graph, toy_graph.triples, unknown, split="test", seed=5)
     sets = {}
     for place, split in ((1, "valid"), (2, "test")):
         true = toy_graph.triples[split]
@@ -217,7 +219,8 @@ def test_given_negatives_are_taken(scorer, toy_folder, toy_graph):
     labels = [(toy_graph.entity_labels[h], toy_graph.relation_labels[r], toy_graph.entity_labels[t])
               for h, r, t in negatives]  # fmt: skip
     assert labels == [("ann", "eats", "ivy"), ("ivy", "likes", "elm"), ("elm", "knows", "ann")]
-    result = triple_classification(scorer, toy_graph, "test", {"valid": None, "test": negatives}, seed=0)
+    false = {"valid": None, "test": negatives}
+    result = triple_classification(scorer, toy_graph, toy_graph.triples, false, split="test", seed=0)
     assert result["protocol"]["negatives"] == {"valid": "corrupted", "test": "given"}
     assert (result["metrics"]["num_true"], result["metrics"]["num_false"]) == (4, 3)
 
@@ -237,22 +240,26 @@ def test_a_bad_file_of_negatives_is_refused_with_its_line(toy_folder, toy_graph,
         load_negatives("folder", toy_folder, toy_graph, "test")
 
 
-def test_an_evaluation_writes_the_tasks_it_is_asked_for(tmp_path, encoder, tokenizer, template, capsys):
+def test_an_evaluation_writes_the_tasks_it_is_asked_for(tmp_path, make_scorer, encoder, tokenizer, template, capsys):
     toy_folder = write_toy_graph(tmp_path / "toy")
     run = make_run(tmp_path / "run", toy_folder, encoder, tokenizer, template)
     tasks = ["entity", "relation", "classification"]
-    result = evaluate(configured(KgcConfig, "kgc", run=str(run), tasks=tasks, baselines=False))
+    evaluate(configured(KgcConfig, "kgc", run=str(run), tasks=tasks, baselines=False))
+    result = json.loads((run / "eval" / "kgc-test.json").read_text())
     graph = load_graph("folder", toy_folder)
-    table = build_token_table(graph, tokenizer, template)
-    scorer = TripleScorer(encoder=encoder, table=table, entities=encode_entities(encoder, table, 64),
-                          num_relations=graph.num_relations, config=MODEST)  # fmt: skip
-    assert result["relation_prediction"] == relation_prediction(scorer, graph, "test", SPLITS)
-    expected = triple_classification(scorer, graph, "test", {"valid": None, "test": None}, 0)
-    assert result["triple_classification"] == expected
+    scorer = make_scorer(graph)
+    assert result["relation_prediction"] == relation_prediction(scorer, graph, graph.triples["test"], PROTOCOL)
+    unknown = {"valid": None, "test": None}
+    judged = triple_classification(scorer, graph, graph.triples, unknown, split="test", seed=0)
+    thresholds = [metrics.pop("threshold") for metrics in judged["per_relation"].values()]
+    written = [metrics.pop("threshold") for metrics in result["triple_classification"]["per_relation"].values()]
+    assert written == pytest.approx(thresholds, abs=1e-5), "batches of another size round the last bits differently"
+    assert result["triple_classification"] == judged
     shown = capsys.readouterr().out
     for title in ("relation prediction (h, ?, t)", "triple classification", "corrupted for valid"):
         assert title in shown
-    assert "relation_prediction" not in evaluate(configured(KgcConfig, "kgc", run=str(run), baselines=False))
+    evaluate(configured(KgcConfig, "kgc", run=str(run), baselines=False))
+    assert "relation_prediction" not in json.loads((run / "eval" / "kgc-test.json").read_text())
 
 
 @pytest.mark.parametrize(

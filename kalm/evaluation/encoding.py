@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from kalm.distributed import all_reduce_sum, rank, world_size
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.text.batch import pad_rows
 from kalm.text.ragged import RaggedArray, join_rows
@@ -16,50 +17,86 @@ from kalm.text.token_table import TokenTable
 Ids = NDArray[np.int64]
 
 
-def encode_entities(encoder: DualViewLM, table: TokenTable, batch_tokens: int) -> Tensor:
-    """Unit vectors of all entities, (N, D), float32, on the CPU.
+def encode_entities(encoder: DualViewLM, table: TokenTable, batch_tokens: int, ids: Ids | None = None) -> Tensor:
+    """Unit vectors of entities, all of them or those asked for, (n, D), float32, on the CPU.
 
     Raises:
-        ValueError: an embedding is not finite.
+        ValueError: an embedding is not finite, or is zero.
     """
-    return encode(encoder, table.targets, batch_tokens)
+    return encode(encoder, table.targets, batch_tokens, ids)
 
 
 def encode_queries(
-    encoder: DualViewLM, table: TokenTable, head_ids: Ids, relation_ids: Ids, batch_tokens: int
+    encoder: DualViewLM,
+    table: TokenTable,
+    head_ids: Ids,
+    relation_ids: Ids,
+    batch_tokens: int,
+    *,
+    sharded: bool = False,
 ) -> Tensor:
     """Unit vectors of the queries (head, directed relation), (Q, D), float32, on the CPU.
 
+    Args:
+        encoder, table: the model and the segments.
+        head_ids, relation_ids: (Q,).
+        batch_tokens: see `encode`.
+        sharded: each process encodes its share; all of them get all.
+
     Raises:
-        ValueError: an embedding is not finite.
+        ValueError: an embedding is not finite, or is zero.
     """
     sequences, _ = join_rows([table.heads.take(head_ids), table.relations.take(relation_ids)])
-    return encode(encoder, sequences, batch_tokens)
+    if not sharded:
+        return encode(encoder, sequences, batch_tokens)
+    rows = own_rows(sequences)
+    here = encode(encoder, sequences, batch_tokens, rows)
+    vectors = torch.zeros(len(sequences), here.shape[1])
+    vectors[torch.from_numpy(rows)] = here
+    return all_reduce_sum(vectors)
 
 
 @torch.no_grad()
-def encode(encoder: DualViewLM, sequences: RaggedArray, batch_tokens: int) -> Tensor:
+def encode(encoder: DualViewLM, sequences: RaggedArray, batch_tokens: int, rows: Ids | None = None) -> Tensor:
     """Unit vector at the last token of each sequence, (rows, D), float32, on the CPU.
 
     Equal sequences are encoded once, so entities with the same text tie exactly. Batches hold sequences of
     similar length and at most `batch_tokens` tokens with padding, or one sequence.
+
+    Args:
+        encoder: read at the last token.
+        sequences: token ids.
+        batch_tokens: tokens encoded at once.
+        rows: the sequences to encode; None: all.
+
+    Raises:
+        ValueError: an embedding is not finite, or is zero.
     """
-    distinct, distinct_of = _distinct_rows(sequences)
+    first, distinct_of = _distinct_rows(sequences)
+    rows = np.arange(len(sequences)) if rows is None else rows
+    asked, place_of = np.unique(distinct_of[rows], return_inverse=True)
+    distinct = first[asked]
     device = next(encoder.parameters()).device
     was_training = encoder.training
     encoder.eval()
-    parts, order = [], []
-    for rows in _length_sorted_batches(sequences.lengths[distinct], batch_tokens):
-        values, lengths = sequences.take(distinct[rows])
+    embeddings = torch.empty(len(distinct), encoder.embedding_size)
+    for batch in _length_sorted_batches(sequences.lengths_of(distinct), batch_tokens):
+        values, lengths = sequences.take(distinct[batch])
         sites = torch.from_numpy(lengths - 1).to(device)
-        parts.append(encoder.embed_last(pad_rows(values, lengths).to(device), sites).cpu())
-        order.append(rows)
+        embeddings[torch.from_numpy(batch)] = encoder.embed_last(pad_rows(values, lengths).to(device), sites).cpu()
     encoder.train(was_training)
-    embeddings = torch.empty(len(distinct), parts[0].shape[1])
-    embeddings[torch.from_numpy(np.concatenate(order))] = torch.cat(parts)
     if not bool(embeddings.isfinite().all()):
         raise ValueError("the model gives embeddings that are not finite (nan or inf); train it again")
-    return F.normalize(embeddings, dim=1)[torch.from_numpy(distinct_of)]
+    if bool((embeddings == 0).all(dim=1).any()):
+        raise ValueError("the model gives an embedding that is zero, which has no direction; train it again")
+    F.normalize(embeddings, dim=1, out=embeddings)
+    return embeddings if len(asked) == len(rows) else embeddings[torch.from_numpy(place_of)]
+
+
+def own_rows(sequences: RaggedArray) -> Ids:
+    """The sequences that this process is to encode: equal ones are with the same process, so that they tie exactly."""
+    _, distinct_of = _distinct_rows(sequences)
+    return np.flatnonzero(distinct_of % world_size() == rank())
 
 
 def _distinct_rows(sequences: RaggedArray) -> tuple[Ids, Ids]:

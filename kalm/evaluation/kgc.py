@@ -1,4 +1,4 @@
-"""Knowledge-graph completion: queries of a split, ranked over all entities in both directions."""
+"""Knowledge-graph completion: questions ranked by what a model embeds, and by nothing but frequency."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,142 +9,155 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kalm.config import EvaluationConfig
-from kalm.evaluation.encoding import encode_entities, encode_queries
+from kalm.config import IndexKind, Protocol, RankingConfig, Ties
+from kalm.evaluation.cosine_ranks import rank_by_cosine
+from kalm.evaluation.encoding import encode_entities, encode_queries, own_rows
 from kalm.evaluation.entity_index import EntityIndex
-from kalm.evaluation.ranking import Ranks, rank_metrics, rank_queries
-from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph, Triples
+from kalm.evaluation.metrics import intervals, rank_metrics
+from kalm.evaluation.questions import DIRECTIONS, Questions, in_training, sampled_questions
+from kalm.evaluation.ranking import Ranks, rank_by_scores
+from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.text.token_table import TokenTable
 
-DIRECTIONS = ("tail", "head")  # of rows 2i and 2i + 1: (h, r, ?) and (?, r, t)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Embeddings:
-    """Unit vectors, float32, on the CPU."""
+class Embedded:
+    """What a model makes of a graph and of questions about it."""
 
-    entities: Tensor  # (N, D)
-    queries: Tensor  # (Q, D)
+    index: EntityIndex  # unit vectors of the entities
+    queries: Tensor  # (Q, D), unit vectors, float32, on the CPU
 
-
-def split_queries(graph: KnowledgeGraph, split: str, sample: int | None = None, seed: int = 0) -> Triples:
-    """Directed triples to ask, (Q, 3): the answer is the last column.
-
-    Args:
-        graph: what to ask about.
-        split: whose triples.
-        sample: at most so many queries, drawn without repetition; None takes all.
-        seed: of the sample.
-    """
-    queries = graph.directed(split)
-    if sample is None or sample >= len(queries):
-        return queries
-    return queries[np.sort(np.random.default_rng(seed).choice(len(queries), sample, replace=False))]
+    def ranks(self, questions: Questions, config: RankingConfig, device: torch.device) -> Ranks:
+        """Filtered ranks by cosine."""
+        return rank_by_cosine(self.index, self.queries, questions, config.score_memory_mib, device)
 
 
-def embed(encoder: DualViewLM, table: TokenTable, queries: Triples, config: EvaluationConfig) -> Embeddings:
+def embed(
+    encoder: DualViewLM,
+    table: TokenTable,
+    questions: Questions,
+    config: RankingConfig,
+    *,
+    kind: IndexKind = IndexKind.flat,
+    sharded: bool = False,
+) -> Embedded:
     """Encode all entities and queries; each distinct text once.
 
+    Args:
+        encoder, table: the model and the segments.
+        questions: whose queries.
+        config: how much is encoded at once.
+        kind: of FAISS index.
+        sharded: each process encodes and keeps its share of the entities.
+
     Raises:
-        ValueError: the model gives embeddings that are not finite.
+        ValueError: the model gives embeddings that are not finite, or zero.
     """
-    return Embeddings(
-        entities=encode_entities(encoder, table, config.batch_tokens),
-        queries=encode_queries(encoder, table, queries[:, HEAD], queries[:, RELATION], config.batch_tokens),
+    ids = own_rows(table.targets) if sharded else None
+    heads, relations = questions.directed[:, HEAD], questions.directed[:, RELATION]
+    return Embedded(
+        index=EntityIndex(encode_entities(encoder, table, config.batch_tokens, ids), kind, ids),
+        queries=encode_queries(encoder, table, heads, relations, config.batch_tokens, sharded=sharded),
     )
 
 
-def rank_by_embedding(
-    embeddings: Embeddings,
-    index: EntityIndex,
-    queries: Triples,
-    graph: KnowledgeGraph,
-    config: EvaluationConfig,
-    filter_splits: Sequence[str],
-) -> Ranks:
-    """Ranks by cosine; other answers known from `filter_splits` are left out."""
-    return _rank(lambda rows: index.scores(embeddings.queries[rows]), queries, graph, config, filter_splits)
-
-
-def rank_by_frequency(
-    queries: Triples, graph: KnowledgeGraph, config: EvaluationConfig, filter_splits: Sequence[str]
-) -> Ranks:
+def rank_by_frequency(questions: Questions, config: RankingConfig) -> Ranks:
     """Ranks by how often an entity is the tail of the query's directed relation in training; no model at all."""
+    graph = questions.graph
     train = graph.directed("train")
-    counts = torch.zeros(2 * graph.num_relations, graph.num_entities)
-    relations, tails = torch.from_numpy(train[:, RELATION].copy()), torch.from_numpy(train[:, TAIL].copy())
-    counts.index_put_((relations, tails), torch.ones(len(train)), accumulate=True)
-    asked = torch.from_numpy(queries[:, RELATION].copy())
-    return _rank(lambda rows: counts[asked[rows]], queries, graph, config, filter_splits)
+    places, counts = np.unique(train[:, RELATION] * graph.num_entities + train[:, TAIL], return_counts=True)
+    relations = questions.directed[:, RELATION]
+    first, last = (np.searchsorted(places, (relations + more) * graph.num_entities) for more in (0, 1))
+
+    def score_rows(rows: slice) -> Tensor:
+        scores = torch.zeros(len(relations[rows]), graph.num_entities)
+        for row, (start, stop) in enumerate(zip(first[rows], last[rows], strict=True)):
+            scores[row, torch.from_numpy(places[start:stop] % graph.num_entities)] = torch.from_numpy(
+                counts[start:stop].astype(np.float32)
+            )
+        return scores
+
+    return rank_by_scores(score_rows, questions, config.score_memory_mib)
 
 
-def metrics_by_direction(ranks: Ranks, queries: Triples, graph: KnowledgeGraph) -> dict[str, Any]:
-    """`both`, `tail` and `head` -> metrics of the realistic ranks."""
-    return _by_direction(ranks.realistic.numpy(), queries[:, RELATION] >= graph.num_relations)
-
-
-def metrics_by_relation(ranks: Ranks, queries: Triples, graph: KnowledgeGraph) -> dict[str, Any]:
-    """Relation label -> the same three groups, for relations that are asked."""
-    realistic = ranks.realistic.numpy()
-    is_head = queries[:, RELATION] >= graph.num_relations
-    relations = queries[:, RELATION] % graph.num_relations
+def by_direction(ranks: Ranks, questions: Questions, ties: Ties = Ties.realistic) -> dict[str, Any]:
+    """`both`, `tail` and `head` -> metrics."""
+    chosen, num_candidates = ranks.with_ties(ties).numpy(), ranks.num_candidates.numpy()
     return {
-        graph.relation_labels[relation]: _by_direction(realistic[relations == relation], is_head[relations == relation])
+        name: rank_metrics(chosen[mask], num_candidates[mask])
+        for name, mask in direction_masks(questions.is_head).items()
+    }
+
+
+def intervals_by_direction(ranks: Ranks, questions: Questions, ties: Ties) -> dict[str, Any]:
+    """`both`, `tail` and `head` -> bootstrap 95 % interval of each metric; a direction without queries has none."""
+    chosen, num_candidates = ranks.with_ties(ties).numpy(), ranks.num_candidates.numpy()
+    triples = np.arange(len(questions)) // 2
+    return {
+        name: intervals(chosen[mask], num_candidates[mask], triples[mask])
+        for name, mask in direction_masks(questions.is_head).items()
+    }
+
+
+def by_relation(ranks: Ranks, questions: Questions, ties: Ties) -> dict[str, Any]:
+    """Relation label -> the same three groups, for relations that are asked."""
+    graph = questions.graph
+    relations = questions.directed[:, RELATION] % graph.num_relations
+    chosen, num_candidates = ranks.with_ties(ties).numpy(), ranks.num_candidates.numpy()
+    return {
+        graph.relation_labels[relation]: {
+            name: rank_metrics(chosen[mask & (relations == relation)], num_candidates[mask & (relations == relation)])
+            for name, mask in direction_masks(questions.is_head).items()
+        }
         for relation in np.unique(relations)
     }
 
 
-def protocol(graph: KnowledgeGraph, filter_splits: Sequence[str]) -> dict[str, Any]:
+def direction_masks(is_head: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
+    """Which queries are meant by `both`, `tail` and `head`."""
+    return {"both": np.ones_like(is_head), "tail": ~is_head, "head": is_head}
+
+
+def describe_protocol(questions: Questions, split: str, protocol: Protocol) -> dict[str, Any]:
     """How the ranks came about, so that nobody has to guess."""
+    graph = questions.graph
+    triples, seen = graph.triples[split], in_training(graph)
+    is_unseen = ~seen[triples[:, [HEAD, TAIL]]].all(axis=1)
     return {
-        "filter": list(filter_splits),
-        "ties": "realistic",
+        "filter": list(protocol.filter),
+        "ties": protocol.ties.value,
         "directions": list(DIRECTIONS),
-        "candidates": "all entities",
-        "num_candidates": graph.num_entities,
+        "candidates": {"all": "all entities", "train": "entities of training triples"}[protocol.candidates.value],
+        "num_candidates": graph.num_entities if questions.is_candidate is None else int(questions.is_candidate.sum()),
         "score": "cosine",
-        "index": "flat",
+        "rounding": "float64 products of float32 unit vectors; closer than 1e-11 is a tie",
+        "num_triples": len(triples),
+        "num_asked": len(questions) // 2,
+        "num_duplicates": len(triples) - len(np.unique(triples, axis=0)),
+        "duplicates": "asked as often as they stand in the split" if protocol.repeat_duplicates else "asked once",
+        "num_unseen": int(is_unseen.sum()),
+        "unseen": "asked" if protocol.ask_unseen else "left out",
     }
 
 
-def validation_mrr(
-    encoder: DualViewLM, table: TokenTable, graph: KnowledgeGraph, config: EvaluationConfig, *, sample: int, seed: int
-) -> float:
-    """Filtered MRR of a fixed sample of valid queries, both directions, against all entities.
+def validation_metrics(
+    encoder: DualViewLM,
+    table: TokenTable,
+    graph: KnowledgeGraph,
+    config: RankingConfig,
+    *,
+    filter_splits: Sequence[str] = ("train", "valid"),
+    sample: int,
+    seed: int,
+) -> dict[str, float]:
+    """Filtered metrics of a fixed sample of valid queries, both directions, against all entities.
 
     The filter leaves out what train and valid know; test is not looked at while a model is being chosen.
+
+    Raises:
+        ValueError: the valid split is empty, or the model gives embeddings that are not finite, or zero.
     """
-    queries = split_queries(graph, "valid", sample, seed)
-    embeddings = embed(encoder, table, queries, config)
-    index = EntityIndex(embeddings.entities, next(encoder.parameters()).device)
-    ranks = rank_by_embedding(embeddings, index, queries, graph, config, ("train", "valid"))
-    return rank_metrics(ranks.realistic.numpy())["mrr"]
-
-
-def _rank(
-    score_rows: Any,
-    queries: Triples,
-    graph: KnowledgeGraph,
-    config: EvaluationConfig,
-    filter_splits: Sequence[str],
-) -> Ranks:
-    heads, relations, tails = (torch.from_numpy(queries[:, column].copy()) for column in (HEAD, RELATION, TAIL))
-    return rank_queries(
-        score_rows,
-        heads,
-        relations,
-        tails,
-        torch.from_numpy(graph.known_tail_keys(filter_splits)),
-        num_relations=graph.num_relations,
-        num_entities=graph.num_entities,
-        memory_mib=config.score_memory_mib,
-    )
-
-
-def _by_direction(realistic: NDArray[np.float64], is_head: NDArray[np.bool_]) -> dict[str, Any]:
-    return {
-        "both": rank_metrics(realistic),
-        "tail": rank_metrics(realistic[~is_head]),
-        "head": rank_metrics(realistic[is_head]),
-    }
+    questions = sampled_questions(graph, "valid", filter_splits, sample=sample, seed=seed)
+    ranks = embed(encoder, table, questions, config).ranks(questions, config, next(encoder.parameters()).device)
+    return by_direction(ranks, questions)["both"]  # type: ignore[no-any-return]

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from kalm.composition import of_this_version, read_config
 from kalm.config import Config, TemplateConfig
+from kalm.distributed import choose_device
 from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.graph.sources import load_graph
 from kalm.model.dual_view_lm import DualViewLM
@@ -39,7 +40,7 @@ def load_run(folder: Path) -> LoadedRun:
         ValueError: the folder is no run, has no model, or its graph has changed since.
     """
     config = read_config(folder / "config.yaml")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device()
     encoder, tokenizer, description = load_trained(folder / "model", config.model.dtype)
     graph = load_graph(config.data.source.value, config.data.folder)
     check_graph(graph, description, folder)

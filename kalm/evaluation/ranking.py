@@ -1,16 +1,13 @@
-"""Exact filtered ranks, and the metrics made of them."""
+"""Filtered ranks of given scores, and what a rank is."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from kalm.graph.known_tails import known_tails
-
-HITS_AT = (1, 3, 10)
+from kalm.config import Ties
+from kalm.evaluation.questions import Questions
 
 
 class Ranks(NamedTuple):
@@ -18,82 +15,70 @@ class Ranks(NamedTuple):
 
     optimistic: Tensor  # (Q,), int64
     pessimistic: Tensor  # (Q,), int64
+    num_candidates: Tensor  # (Q,), int64: entities that were ranked, the true one among them
 
     @property
     def realistic(self) -> Tensor:
         """The mean of both: the expected rank if ties were broken at random, (Q,), float64."""
         return (self.optimistic + self.pessimistic).double() / 2
 
+    def with_ties(self, ties: Ties) -> Tensor:
+        """The ranks under one policy, (Q,), float64."""
+        return {
+            Ties.optimistic: self.optimistic.double(),
+            Ties.realistic: self.realistic,
+            Ties.pessimistic: self.pessimistic.double(),
+        }[ties]
 
-def filtered_ranks(scores: Tensor, true_ids: Tensor, known_rows: Tensor, known_ids: Tensor) -> Ranks:
-    """Rank of each true entity among all entities that are not other known answers.
 
-    The true entity's score is read from the same matrix as the others: computed apart it could differ in the
-    last bit and move the rank.
+def filtered_ranks(
+    scores: Tensor, true_ids: Tensor, known_rows: Tensor, known_ids: Tensor, is_candidate: Tensor | None = None
+) -> Ranks:
+    """Rank of each true entity among all candidates that are not other known answers.
 
     Args:
         scores: (q, N), higher is better.
         true_ids: (q,), int64.
         known_rows, known_ids: (M,), int64: entity known_ids[m] is a known answer of query known_rows[m]; the
             pairs are distinct, and may or may not hold the true entities themselves.
+        is_candidate: (N,), bool; None: all are. A true entity is one in any case.
+
+    Raises:
+        ValueError: a score is nan.
     """
+    if bool(scores.isnan().any()):
+        raise ValueError("scores are not numbers (nan), so nothing can be ranked by them; train the model again")
+    is_rival = (
+        torch.ones_like(scores, dtype=torch.bool) if is_candidate is None else is_candidate.repeat(len(scores), 1)
+    )
+    is_rival[known_rows, known_ids] = False
+    is_rival.scatter_(1, true_ids[:, None], False)
     true_scores = scores.gather(1, true_ids[:, None])  # (q, 1)
-    better = (scores > true_scores).sum(dim=1)
-    equal = (scores == true_scores).sum(dim=1)  # the true entity among them
-    # known answers are taken out of the counts, which touches M scores instead of rewriting q x N
-    known_scores = scores[known_rows, known_ids]
-    theirs = true_scores[known_rows, 0]
-    is_other = known_ids != true_ids[known_rows]
-    better.index_add_(0, known_rows, (is_other & (known_scores > theirs)).long(), alpha=-1)
-    equal.index_add_(0, known_rows, (is_other & (known_scores == theirs)).long(), alpha=-1)
-    return Ranks(better + 1, better + equal)
+    better = ((scores > true_scores) & is_rival).sum(dim=1)
+    equal = ((scores == true_scores) & is_rival).sum(dim=1)
+    return Ranks(better + 1, better + equal + 1, is_rival.sum(dim=1) + 1)
 
 
-def rank_queries(
-    score_rows: Callable[[slice], Tensor],
-    head_ids: Tensor,
-    relation_ids: Tensor,
-    true_ids: Tensor,
-    filter_keys: Tensor,
-    *,
-    num_relations: int,
-    num_entities: int,
-    memory_mib: int,
-) -> Ranks:
-    """Filtered ranks of many queries, one block of them at a time.
+def rank_by_scores(score_rows: Callable[[slice], Tensor], questions: Questions, memory_mib: int) -> Ranks:
+    """Filtered ranks by given scores, one block of queries at a time.
 
     Args:
         score_rows: scores of a range of queries against all entities, (q, N).
-        head_ids, relation_ids, true_ids: the queries and their true entities, (Q,), int64.
-        filter_keys: known triples to leave out, from `KnowledgeGraph.known_tail_keys`, (K,), int64.
-        num_relations, num_entities: of the graph.
-        memory_mib: MiB for a block's scores; a block has at least one query.
+        questions: what is asked.
+        memory_mib: MiB for a block's scores and masks; a block has at least one query.
 
     Returns:
         Ranks on the CPU, in the order of the queries.
     """
-    block = max(1, memory_mib * 2**20 // (4 * num_entities))
+    bytes_per_score = 8  # float32, the mask of rivals, and two comparisons
+    block = max(1, memory_mib * 2**20 // (bytes_per_score * questions.graph.num_entities))
     parts = []
-    for start in range(0, len(true_ids), block):
+    for start in range(0, len(questions), block):
         rows = slice(start, start + block)
         scores = score_rows(rows)
-        known_rows, known_ids = known_tails(
-            filter_keys, head_ids[rows], relation_ids[rows], num_relations=num_relations, num_entities=num_entities
-        )
-        ranks = filtered_ranks(
-            scores, true_ids[rows].to(scores.device), known_rows.to(scores.device), known_ids.to(scores.device)
-        )
-        parts.append(Ranks(ranks.optimistic.cpu(), ranks.pessimistic.cpu()))
+        device = scores.device
+        known_rows, known_ids = (part.to(device) for part in questions.known(rows))
+        is_candidate = None if questions.is_candidate is None else questions.is_candidate.to(device)
+        ranks = filtered_ranks(scores, questions.true_ids[rows].to(device), known_rows, known_ids, is_candidate)
+        parts.append([column.cpu() for column in ranks])
     return Ranks(*(torch.cat(column) for column in zip(*parts, strict=True)))
-
-
-def rank_metrics(ranks: NDArray[np.float64]) -> dict[str, float]:
-    """Mean rank, mean reciprocal rank, share of ranks <= k, and their count; nan for no ranks."""
-    if len(ranks) == 0:
-        return {"mr": float("nan"), "mrr": float("nan"), **{f"hits@{k}": float("nan") for k in HITS_AT}, "count": 0}
-    return {
-        "mr": float(ranks.mean()),
-        "mrr": float((1 / ranks).mean()),
-        **{f"hits@{k}": float((ranks <= k).mean()) for k in HITS_AT},
-        "count": len(ranks),
-    }

@@ -10,42 +10,46 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kalm.evaluation.entity_index import EntityIndex
-from kalm.evaluation.kgc import DIRECTIONS, Embeddings
-from kalm.evaluation.ranking import HITS_AT, Ranks
-from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph, Triples
+from kalm.distributed import rank
+from kalm.evaluation.kgc import Embedded
+from kalm.evaluation.metrics import HITS_AT, METRICS
+from kalm.evaluation.questions import DIRECTIONS, Questions
+from kalm.evaluation.ranking import Ranks
+from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph
 from kalm.provenance import write_text
 
 
-def write_ranks(path: Path, queries: Triples, ranks: Ranks, graph: KnowledgeGraph) -> None:
-    """One line per query: head, relation, tail, direction, rank (realistic), optimistic, pessimistic."""
+def write_ranks(path: Path, questions: Questions, ranks: Ranks) -> None:
+    """One line per query: head, relation, tail, direction, rank (realistic), optimistic, pessimistic, candidates."""
+    graph = questions.graph
     columns = zip(
-        queries.tolist(), ranks.realistic.tolist(), ranks.optimistic.tolist(), ranks.pessimistic.tolist(), strict=True
+        questions.directed.tolist(), ranks.realistic.tolist(), *(column.tolist() for column in ranks), strict=True
     )
     lines = []
-    for query, realistic, optimistic, pessimistic in columns:
+    for query, realistic, optimistic, pessimistic, num_candidates in columns:
         anchor, relation, direction = describe_query(query, graph)
         answer = graph.entity_labels[query[TAIL]]
         head, tail = (anchor, answer) if direction == "tail" else (answer, anchor)
-        lines.append(f"{head}\t{relation}\t{tail}\t{direction}\t{realistic:.1f}\t{optimistic}\t{pessimistic}\n")
+        lines.append(
+            f"{head}\t{relation}\t{tail}\t{direction}\t{realistic:.1f}\t{optimistic}\t{pessimistic}\t{num_candidates}\n"
+        )
     write_text(path, "".join(lines))
 
 
 def write_predictions(
-    path: Path,
-    queries: Triples,
-    embeddings: Embeddings,
-    index: EntityIndex,
-    graph: KnowledgeGraph,
-    *,
-    num_predictions: int,
-    filter_splits: Sequence[str],
+    path: Path, questions: Questions, embedded: Embedded, *, num_predictions: int, filter_splits: Sequence[str]
 ) -> None:
-    """One object per query: the query in ids and names, and its best entities, known in `filter_splits` or new."""
+    """One object per query: the query in ids and names, and its best entities, known in `filter_splits` or new.
+
+    All processes call it, since each may hold a part of the entities; one writes.
+    """
+    graph = questions.graph
+    scores, ids = embedded.index.search(embedded.queries, num_predictions)
+    if rank() > 0:
+        return
     splits = {split: set(map(tuple, graph.triples[split].tolist())) for split in filter_splits}
-    scores, ids = index.search(embeddings.queries, num_predictions)
     lines = []
-    for query, row_scores, row_ids in zip(queries.tolist(), scores.tolist(), ids.tolist(), strict=True):
+    for query, row_scores, row_ids in zip(questions.directed.tolist(), scores.tolist(), ids.tolist(), strict=True):
         anchor, relation, direction = describe_query(query, graph)
         relation_id = query[RELATION] % graph.num_relations
         predictions = []
@@ -71,15 +75,20 @@ def write_predictions(
     write_text(path, "".join(lines))
 
 
-def write_embeddings(folder: Path, queries: Triples, embeddings: Embeddings, graph: KnowledgeGraph) -> None:
-    """entities.npy and queries.npy, each with a .tsv that names its rows."""
-    for name, matrix in (("entities", embeddings.entities), ("queries", embeddings.queries)):
+def write_embeddings(folder: Path, questions: Questions, embedded: Embedded) -> None:
+    """entities.npy and queries.npy, each with a .tsv that names its rows; all processes call it, one writes."""
+    graph = questions.graph
+    entities = embedded.index.vectors_of(np.arange(graph.num_entities))
+    if rank() > 0:
+        return
+    for name, matrix in (("entities", entities), ("queries", embedded.queries)):
         unfinished = folder / f".unfinished-{name}.npy"
         np.save(unfinished, matrix.numpy())
         unfinished.replace(folder / f"{name}.npy")
     write_text(folder / "entities.tsv", "".join(f"{label}\n" for label in graph.entity_labels))
     write_text(
-        folder / "queries.tsv", "".join("\t".join(describe_query(query, graph)) + "\n" for query in queries.tolist())
+        folder / "queries.tsv",
+        "".join("\t".join(describe_query(query, graph)) + "\n" for query in questions.directed.tolist()),
     )
 
 
@@ -89,15 +98,47 @@ def describe_query(query: list[int], graph: KnowledgeGraph) -> tuple[str, str, s
     return graph.entity_labels[query[HEAD]], graph.relation_labels[query[RELATION] % graph.num_relations], direction
 
 
-def print_table(title: str, rows: Mapping[str, Mapping[str, float]], caption: str) -> None:
-    """Metrics side by side, one row per system."""
+def print_table(
+    title: str, rows: Mapping[str, Mapping[str, float]], caption: str, mrr_intervals: Mapping[str, Sequence[float]]
+) -> None:
+    """Metrics side by side, one row per system, some with the interval of their MRR."""
     table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
     table.add_column("")
-    for name in ("MR", "MRR", *(f"Hits@{k}" for k in HITS_AT), "queries"):
+    for name in ("MR", "MRR", "95 % of MRR", *(f"Hits@{k}" for k in HITS_AT), "AMRI", "queries"):
         table.add_column(name, justify="right")
     for name, metrics in rows.items():
         hits = [f"{metrics[f'hits@{k}']:.3f}" for k in HITS_AT]
-        table.add_row(name, f"{metrics['mr']:.2f}", f"{metrics['mrr']:.3f}", *hits, f"{metrics['count']:,}")
+        low_high = " - ".join(f"{value:.3f}" for value in mrr_intervals.get(name, ()))
+        table.add_row(
+            name, f"{metrics['mr']:.2f}", f"{metrics['mrr']:.3f}", low_high, *hits, f"{metrics['amri']:.3f}",
+            f"{metrics['count']:,}",
+        )  # fmt: skip
+    _console().print(table)
+
+
+def in_words(protocol: dict[str, Any]) -> str:
+    """The protocol, for the line under a table."""
+    filtered = f"filtered by {' + '.join(protocol['filter'])}"
+    return (
+        f"{filtered}; ties {protocol['ties']}; {protocol['num_candidates']:,} candidates ({protocol['candidates']}); "
+        f"{protocol['num_unseen']:,} triples with an entity unseen in training {protocol['unseen']}; "
+        f"{protocol['num_duplicates']:,} duplicates {protocol['duplicates']}; intervals over triples"
+    )
+
+
+def print_differences(title: str, result: Mapping[str, Any], caption: str) -> None:
+    """Paired differences by metric and direction; those whose interval leaves out 0 are marked."""
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
+    for name in ("", "metric", "first", "second", "difference", "95 %", ""):
+        table.add_column(name, justify="left" if not name or name == "metric" else "right")
+    for group in ("both", "tail", "head"):
+        for metric in METRICS:
+            row = result[group][metric]
+            low, high = row["interval"]
+            table.add_row(
+                group if metric == METRICS[0] else "", metric, f"{row['first']:.3f}", f"{row['second']:.3f}",
+                f"{row['difference']:+.3f}", f"{low:+.3f} - {high:+.3f}", "" if low <= 0 <= high else "*",
+            )  # fmt: skip
     _console().print(table)
 
 
@@ -120,6 +161,20 @@ def print_columns(title: str, columns: Sequence[str], rows: Sequence[Sequence[st
     for row in rows:
         table.add_row(*(escape(text) for text in row))
     _console().print(table)
+
+
+def print_classification(result: Mapping[str, Any]) -> None:
+    """Accuracies of triple classification, in one row."""
+    metrics = result["metrics"]
+    negatives = " and ".join(f"{how} for {split}" for split, how in result["protocol"]["negatives"].items())
+    shares = (f"{metrics[key]:.3f}" for key in ("accuracy", "balanced_accuracy", "f1"))
+    counts = (f"{metrics[key]:,}" for key in ("num_true", "num_false"))
+    print_columns(
+        "triple classification",
+        ("", "accuracy", "balanced", "F1", "true", "false"),
+        [("trained LM", *shares, *counts)],
+        f"thresholds per relation, chosen on valid; false triples {negatives}",
+    )
 
 
 def print_facts(title: str, facts: Sequence[tuple[str, str]], caption: str = "") -> None:

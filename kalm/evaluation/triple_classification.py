@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kalm.evaluation.corruption import corrupt
-from kalm.evaluation.triple_scores import TripleScorer
+from kalm.evaluation.triple_scores import SCORE, TripleScorer
 from kalm.graph.knowledge_graph import RELATION, SPLITS, KnowledgeGraph, Triples
 
 Scores = NDArray[np.float64]
@@ -38,21 +38,23 @@ class Thresholds:
 def triple_classification(
     scorer: TripleScorer,
     graph: KnowledgeGraph,
+    true: Mapping[str, Triples],
+    false: Mapping[str, Triples | None],
+    *,
     split: str,
-    given_negatives: Mapping[str, Triples | None],
     seed: int,
 ) -> dict[str, Any]:
     """Choose thresholds on valid and judge the triples of another split with them.
 
     Args:
         scorer: gives each triple its score.
-        graph: whose triples are the true ones.
+        graph: of the triples.
+        true: triples of `valid` and of the split.
+        false: given negatives of both; None makes one for each true triple (see `corrupt`).
         split: what is judged.
-        given_negatives: false triples of `valid` and of the split; None makes one for each true one (see `corrupt`).
-        seed: of those.
+        seed: of the negatives that are made.
     """
-    valid = _scored(scorer, graph, "valid", given_negatives["valid"], seed)
-    judged = _scored(scorer, graph, split, given_negatives[split], seed)
+    valid, judged = (_scored(scorer, graph, name, true[name], false[name], seed) for name in ("valid", split))
     thresholds = choose_thresholds(valid)
     says_true = judged.scores >= thresholds.of(judged.relations)
     per_relation = {}
@@ -65,10 +67,10 @@ def triple_classification(
         }
     return {
         "protocol": {
-            "score": "mean of cos((h, r), t) and cos((t, inverse r), h)",
+            "score": SCORE,
             "threshold": "per relation, the best accuracy on valid; that of all relations where valid has none",
             "negatives": {
-                name: "corrupted" if negatives is None else "given" for name, negatives in given_negatives.items()
+                name: "corrupted" if negatives is None else "given" for name, negatives in false.items()
             },
             "seed": seed,
         },
@@ -125,11 +127,12 @@ def binary_metrics(says_true: Labels, is_true: Labels) -> dict[str, float]:
     }
 
 
-def _scored(scorer: TripleScorer, graph: KnowledgeGraph, split: str, negatives: Triples | None, seed: int) -> Scored:
-    true = graph.triples[split]
-    if negatives is None:
-        negatives = corrupt(graph, true, [seed, SPLITS.index(split)])
-    triples = np.concatenate([true, negatives])
+def _scored(
+    scorer: TripleScorer, graph: KnowledgeGraph, split: str, true: Triples, false: Triples | None, seed: int
+) -> Scored:
+    if false is None:
+        false = corrupt(graph, true, [seed, SPLITS.index(split)])
+    triples = np.concatenate([true, false])
     return Scored(
         relations=triples[:, RELATION],
         scores=scorer.triples(triples).double().numpy(),

@@ -1,18 +1,20 @@
 """How true a triple looks to the model: one score that uses both of its directions."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from kalm.config import EvaluationConfig
+from kalm.config import RankingConfig
 from kalm.evaluation.encoding import encode_queries
 from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, Triples, add_inverses
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.text.ragged import Ids
 from kalm.text.token_table import TokenTable
+
+SCORE = "mean of cos((h, r), t) and cos((t, inverse r), h)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,9 +23,10 @@ class TripleScorer:
 
     encoder: DualViewLM
     table: TokenTable
-    entities: Tensor  # (N, D), unit vectors, float32, on the CPU: a row for each entity of the table
+    vectors_of: Callable[[Ids], Tensor]  # ids of m entities -> their unit vectors, (m, D), float32, on the CPU
     num_relations: int
-    config: EvaluationConfig
+    config: RankingConfig
+    sharded: bool  # each process encodes its share of the queries; then all processes score the same triples
 
     def triples(self, triples: Triples) -> Tensor:
         """The score of each triple, (n, 3) -> (n,), float32, on the CPU."""
@@ -31,8 +34,7 @@ class TripleScorer:
         scores = torch.empty(len(directed))
         for rows in self._blocks(len(directed), vectors=1):
             heads, relations, tails = (directed[rows, column] for column in (HEAD, RELATION, TAIL))
-            queries = encode_queries(self.encoder, self.table, heads, relations, self.config.batch_tokens)
-            scores[rows] = (queries * self.entities[tails]).sum(dim=1)
+            scores[rows] = (self._encode(heads, relations) * self.vectors_of(tails)).sum(dim=1)
         return scores.view(-1, 2).mean(dim=1)
 
     def relations(self, head_ids: Ids, tail_ids: Ids) -> Tensor:
@@ -49,18 +51,18 @@ class TripleScorer:
         for block in self._blocks(len(order), vectors=len(relations)):
             rows = order[block]
             distinct, place = np.unique(anchors[rows], return_inverse=True)
-            queries = encode_queries(
-                self.encoder,
-                self.table,
-                np.repeat(distinct, len(relations)),
-                np.tile(relations, len(distinct)),
-                self.config.batch_tokens,
-            ).view(len(distinct), len(relations), -1)  # (anchors, R, D)
+            queries = self._encode(np.repeat(distinct, len(relations)), np.tile(relations, len(distinct)))
+            queries = queries.view(len(distinct), len(relations), -1)  # (anchors, R, D)
             # not a matrix product, which may round equal queries differently: relations with the same text must tie
-            scores[rows] = (queries[place] * self.entities[targets[rows], None]).sum(dim=2)
+            scores[rows] = (queries[place] * self.vectors_of(targets[rows])[:, None]).sum(dim=2)
         return scores
+
+    def _encode(self, heads: Ids, relations: Ids) -> Tensor:
+        return encode_queries(
+            self.encoder, self.table, heads, relations, self.config.batch_tokens, sharded=self.sharded
+        )
 
     def _blocks(self, num_rows: int, vectors: int) -> Iterator[slice]:
         """Ranges of rows whose vectors, so many per row, fit into `score_memory_mib`; at least one row."""
-        size = max(1, self.config.score_memory_mib * 2**20 // (4 * vectors * self.entities.shape[1]))
+        size = max(1, self.config.score_memory_mib * 2**20 // (4 * vectors * self.encoder.embedding_size))
         return (slice(start, start + size) for start in range(0, num_rows, size))

@@ -54,7 +54,7 @@ class KnowledgeGraph:
 
     def known_tail_keys(self, splits: Sequence[str]) -> NDArray[np.int64]:
         """One sorted key per distinct directed triple of the splits (see `triple_keys`)."""
-        directed = np.concatenate([self.directed(split) for split in splits])
+        directed = np.concatenate([np.empty((0, 3), np.int64), *(self.directed(split) for split in splits)])
         return np.unique(triple_keys(directed, self.num_relations, self.num_entities))
 
     def known_relation_keys(self, splits: Sequence[str]) -> NDArray[np.int64]:

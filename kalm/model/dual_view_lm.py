@@ -40,6 +40,11 @@ class DualViewLM(nn.Module):
         lm: PreTrainedModel = self.lm if unwrap is None else unwrap()
         return lm
 
+    @property
+    def embedding_size(self) -> int:
+        """D."""
+        return int(self.causal_lm.config.get_text_config().hidden_size)
+
     def use_gradient_checkpointing(self) -> None:
         """Keep the layers' inputs only, and compute the rest again in the backward pass."""
         # reentrant checkpointing of several passes breaks the engine's reduction of gradients

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kalm.config import EvaluationConfig
+from kalm.config import RankingConfig
 from kalm.evaluation.encoding import encode_queries
 from kalm.evaluation.entity_index import EntityIndex
 from kalm.evaluation.loaded_run import LoadedRun
@@ -41,7 +41,7 @@ def best_answers(scores: Tensor, ids: Tensor, k: int) -> Answers:
 
 
 def best_entities(
-    run: LoadedRun, entities: Tensor, asked: Triples, *, num_candidates: int, k: int, config: EvaluationConfig
+    run: LoadedRun, entities: Tensor, asked: Triples, *, num_candidates: int, k: int, config: RankingConfig
 ) -> Answers:
     """Answers to (h, r, ?) and, by the inverse relation, (?, r, t); the score is a cosine.
 
@@ -58,7 +58,7 @@ def best_entities(
     relations = asked[:, RELATION] + is_head * run.graph.num_relations
     queries = encode_queries(run.encoder, run.table, anchors, relations, config.batch_tokens)
     candidates = entities[:num_candidates]
-    index = EntityIndex(candidates, run.device)
+    index = EntityIndex(candidates)
     rounding = 2 * (candidates.shape[1] + 4) / 2**24  # of the search's products in float32, at most
     num_found = k
     while True:
@@ -74,14 +74,15 @@ def best_entities(
             return best_answers(scores, ids, k)
 
 
-def best_relations(run: LoadedRun, entities: Tensor, asked: Triples, *, k: int, config: EvaluationConfig) -> Answers:
+def best_relations(run: LoadedRun, entities: Tensor, asked: Triples, *, k: int, config: RankingConfig) -> Answers:
     """Answers to (h, ?, t), (Q, 3); the score is that of `TripleScorer`. Arguments as for `best_entities`."""
     scorer = TripleScorer(
         encoder=run.encoder,
         table=run.table,
-        entities=entities,
+        vectors_of=lambda ids: entities[torch.from_numpy(ids)],
         num_relations=run.graph.num_relations,
         config=config,
+        sharded=False,
     )
     scores = scorer.relations(asked[:, HEAD], asked[:, TAIL])
     return best_answers(scores, torch.arange(run.graph.num_relations).expand_as(scores), k)

@@ -12,14 +12,14 @@ from torch import Tensor
 from kalm.config import PredictConfig
 from kalm.evaluation import report
 from kalm.evaluation.embedding_cache import cached_entity_embeddings
-from kalm.evaluation.encoding import encode, encode_entities
+from kalm.evaluation.encoding import encode_entities
 from kalm.evaluation.loaded_run import LoadedRun, load_run
+from kalm.evaluation.triple_scores import SCORE
 from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph, Triples
 from kalm.provenance import write_text
 from kalm.serving.answers import best_entities, best_relations, known_in
 from kalm.serving.new_entities import read_candidates, with_new_entities
 from kalm.serving.questions import UNKNOWN, Placed, read_questions, resolve
-from kalm.text.ragged import join_rows
 
 PARTS = {HEAD: "head", RELATION: "relation", TAIL: "tail"}
 
@@ -59,7 +59,7 @@ def predict(config: PredictConfig) -> list[dict[str, Any]]:
 
 def _embeddings(seen: LoadedRun, run: LoadedRun, config: PredictConfig) -> Tensor:
     """Unit vectors of all entities: those of the graph from the cache, then the new ones."""
-    batch_tokens = config.evaluation.batch_tokens
+    batch_tokens = config.ranking.batch_tokens
     if config.cache_embeddings:
         entities = cached_entity_embeddings(seen, batch_tokens)
     else:
@@ -67,8 +67,7 @@ def _embeddings(seen: LoadedRun, run: LoadedRun, config: PredictConfig) -> Tenso
     new = np.arange(len(entities), run.graph.num_entities)
     if len(new) == 0:
         return entities
-    sequences, _ = join_rows([run.table.targets.take(new)])
-    return torch.cat([entities, encode(run.encoder, sequences, batch_tokens)])
+    return torch.cat([entities, encode_entities(run.encoder, run.table, batch_tokens, new)])
 
 
 def _answer(
@@ -80,10 +79,10 @@ def _answer(
         if len(rows) == 0:
             continue
         if asks_relation[rows[0]]:
-            best = best_relations(run, entities, asked[rows], k=config.k, config=config.evaluation)
+            best = best_relations(run, entities, asked[rows], k=config.k, config=config.ranking)
         else:
             best = best_entities(
-                run, entities, asked[rows], num_candidates=num_candidates, k=config.k, config=config.evaluation
+                run, entities, asked[rows], num_candidates=num_candidates, k=config.k, config=config.ranking
             )
         splits = known_in(run.graph, asked[rows], best.ids)
         columns = (best.ids.tolist(), best.scores.tolist(), best.ranks.tolist(), splits)
@@ -122,7 +121,7 @@ def _label_and_name(graph: KnowledgeGraph, column: int, number: int) -> tuple[st
 def _print(answer: dict[str, Any], run: LoadedRun, num_candidates: int) -> None:
     parts = ", ".join(answer.get(f"{name}_name", "?") for name in PARTS.values())
     if answer["unknown"] == "relation":
-        how = f"mean of cos((h, r), t) and cos((t, inverse r), h); {run.graph.num_relations:,} relations"
+        how = f"{SCORE}; {run.graph.num_relations:,} relations"
     else:
         how = f"cosine of query and entity; {num_candidates:,} entities"
     rows = [

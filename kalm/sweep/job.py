@@ -101,10 +101,10 @@ def has_checkpoint(run: Path) -> bool:
 
 def evaluation_command(job: Job, run: Path) -> list[str]:
     """Ranks valid queries, with test neither among the queries nor in the filter."""
-    settings = [override for override in job.overrides if override.startswith(("evaluation=", "evaluation."))]
+    settings = [override for override in job.overrides if override.startswith(("ranking=", "ranking."))]
     return [
         sys.executable, str(ROOT / "eval" / "kgc.py"), f"run={_quoted(str(run))}", "split=valid",
-        "filter=[train,valid]", "baselines=false", *settings,
+        "protocol.filter=[train,valid]", "baselines=false", *settings,
     ]  # fmt: skip
 
 

@@ -57,7 +57,7 @@ class BatchMaker:
         self.hard_negatives = None
         if objective.negatives.hard_per_triple:
             self.hard_negatives = HardNegatives(
-                table, objective.negatives.hard_per_triple, config.evaluation, training.seed
+                table, objective.negatives.hard_per_triple, config.ranking, training.seed
             )
 
     def of_step(self, step: int, encoder: DualViewLM) -> list[Batch]:

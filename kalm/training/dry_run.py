@@ -149,9 +149,10 @@ def _measure_others(trainer: Trainer) -> tuple[dict[str, tuple[int, float]], int
     """What is done beside the steps, how often and in how many seconds; and bytes of a checkpoint and a model."""
     config, training = trainer.config, trainer.config.training
     others = {}
-    if training.validate_every_steps:
-        num = num_validations(trainer.step, trainer.last_step, training.validate_every_steps)
-        others["validations"] = (num, _seconds(trainer.valid_mrr))
+    every_steps = config.evaluation.every_steps
+    if every_steps:
+        num = num_validations(trainer.step, trainer.last_step, every_steps)
+        others["validations"] = (num, _seconds(trainer.valid_metrics))
     with StopRequest().listening(), _shared_folder(Path(config.run.root)) as folder:  # no signal may leave it behind
         apart = replace(config, run=replace(config.run, root=str(folder), name="run"))
         numbers = itertools.count()
@@ -161,9 +162,7 @@ def _measure_others(trainer: Trainer) -> tuple[dict[str, tuple[int, float]], int
         model = _seconds(lambda: save_model(trainer.objective, trainer.tokenizer, apart, {}))
         disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         barrier()  # rank 0 removes what the others still count
-    num = num_checkpoints(
-        trainer.step, trainer.last_step, training.checkpoint_every_steps, training.validate_every_steps
-    )
+    num = num_checkpoints(trainer.step, trainer.last_step, training.checkpoint_every_steps, every_steps)
     # each validation may find the best model so far, which is then saved
     return others | {
         "checkpoints": (num, checkpoint),

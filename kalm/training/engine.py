@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from kalm.config import Config, Dtype, Schedule
+from kalm.distributed import choose_device, threads_of_process
 from kalm.training.port import free_port
 
 
@@ -24,7 +25,7 @@ def init_distributed() -> torch.device:
         os.environ.update(
             RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(free_port())
         )
-    device = _device()
+    device = choose_device()
     if device.type == "cpu":
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else DeepSpeed warns that it found no GPU
     import deepspeed
@@ -34,9 +35,7 @@ def init_distributed() -> torch.device:
         # DeepSpeed would compile a shared-memory all-reduce: half a minute, a C++ compiler, and a lock that a
         # killed run leaves behind to hang the next one. gloo does the same work.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        # torchrun's name, DeepSpeed's name, and neither with one process
-        local_world_size = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("LOCAL_SIZE", "1")))
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // local_world_size))
+        torch.set_num_threads(threads_of_process())
     try:
         deepspeed.init_distributed(dist_backend="nccl" if device.type == "cuda" else "gloo", verbose=False)
     except torch.distributed.DistNetworkError as error:
@@ -148,11 +147,3 @@ def _scheduler(config: Config, total_steps: int) -> dict[str, Any]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [""])[0]
-
-
-def _device() -> torch.device:
-    if torch.cuda.is_available():
-        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
-        torch.cuda.set_device(local_rank)
-        return torch.device("cuda", local_rank)
-    return torch.device("cpu")

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from kalm.config import EvaluationConfig
+from kalm.config import RankingConfig
 from kalm.evaluation.encoding import encode_entities
 from kalm.evaluation.entity_index import EntityIndex
 from kalm.graph.knowledge_graph import HEAD, TAIL, Triples
@@ -21,21 +21,21 @@ class HardNegatives:
     Args:
         table: the entities' segments.
         per_triple: entities per directed triple.
-        evaluation: how much is encoded at once.
+        ranking: how much is encoded at once.
         seed: of what fills up where neighbours run out.
     """
 
-    def __init__(self, table: TokenTable, per_triple: int, evaluation: EvaluationConfig, seed: int) -> None:
+    def __init__(self, table: TokenTable, per_triple: int, ranking: RankingConfig, seed: int) -> None:
         self.table = table
         self.per_triple = per_triple
-        self.evaluation = evaluation
+        self.ranking = ranking
         self.seed = seed
         self.neighbours: Ids | None = None  # (N, k), nearest first; None before the first search
 
     def mine(self, encoder: DualViewLM) -> None:
         """Encode all entities and look up the neighbours of each; under ZeRO-3 on all ranks at once."""
-        embeddings = encode_entities(encoder, self.table, self.evaluation.batch_tokens)
-        index = EntityIndex(embeddings, torch.device("cpu"))
+        embeddings = encode_entities(encoder, self.table, self.ranking.batch_tokens)
+        index = EntityIndex(embeddings)
         num_kept = min(len(embeddings), POOL * self.per_triple + 1)
         found = [index.search(part, num_kept)[1] for part in embeddings.chunk(-(-len(embeddings) // SEARCHED_AT_ONCE))]
         self.neighbours = torch.cat(found).numpy()

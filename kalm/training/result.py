@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,14 @@ from kalm.distributed import barrier, broadcast, rank
 from kalm.model.loading import ADAPTER_CONFIG, KALM_FILE, require_adapter
 from kalm.objective.joint import JointObjective
 from kalm.provenance import write_json
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kept:
+    """The best model so far, by the MRR of a sample of valid queries."""
+
+    step: int
+    valid_mrr: float
 
 
 def save_model(
@@ -59,13 +67,14 @@ def save_model(
     barrier()
 
 
-def kept_valid_mrr(config: Config) -> float | None:
-    """The validation MRR of the model in `model/`, the same answer on all ranks; None without such a model."""
+def kept_model(config: Config) -> Kept | None:
+    """What `model/` holds of a run that keeps the best, the same answer on all ranks; None without such a model."""
     path = config.run.folder / "model" / KALM_FILE
-    mrr = None
+    kept = None
     if rank() == 0 and path.is_file():
-        mrr = json.loads(path.read_text(encoding="utf-8"))["valid_mrr"]
-    return broadcast(mrr)  # type: ignore[no-any-return]
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        kept = None if saved["valid_mrr"] is None else Kept(step=saved["step"], valid_mrr=saved["valid_mrr"])
+    return broadcast(kept)  # type: ignore[no-any-return]
 
 
 def _absolute_if_folder(path: str | None) -> str | None:

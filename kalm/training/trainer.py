@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from kalm.config import Config
 from kalm.distributed import all_reduce_sum, rank, world_size
-from kalm.evaluation.kgc import validation_mrr
+from kalm.evaluation.kgc import validation_metrics
 from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.objective.joint import JointObjective, Losses
 from kalm.objective.negatives import COUNTED
@@ -19,7 +19,7 @@ from kalm.training.batches import BatchMaker
 from kalm.training.checkpoint import RankState, load_checkpoint, save_checkpoint
 from kalm.training.engine import initialize
 from kalm.training.progress import ProgressDisplay, negatives_in_words
-from kalm.training.result import kept_valid_mrr, save_model
+from kalm.training.result import Kept, kept_model, save_model
 from kalm.training.step import train_step
 from kalm.training.stop import StopRequest
 from kalm.training.tracking import Tracker
@@ -56,10 +56,10 @@ class Trainer:
         self.engine.train()
         self.checkpoints = config.run.folder / "checkpoints"
         self.step = 0  # optimizer steps done
-        self.best_valid_mrr: float | None = None  # of the model in `model/`
+        self.kept: Kept | None = None  # the best model so far, where models are evaluated
         if config.training.resume:
             self.step = load_checkpoint(self.engine, self.state(), self.checkpoints)
-            self.best_valid_mrr = kept_valid_mrr(config)
+            self.kept = kept_model(config)
         self._saved_step = self.step
         self._learning_rate = 0.0  # of the last step
         self._told_negatives = False
@@ -80,12 +80,12 @@ class Trainer:
         try:
             with stop.listening():
                 stopped = False
-                while self.step < self.last_step and not stopped:
+                while self.step < self.last_step and not stopped and not self._is_patience_over():
                     stopped = self.take_step(self.step, meter, stop)
                     self.step += 1
                     self._after_step(stopped, meter, tracker, display)
                 self._save_checkpoint()
-                if not training.validate_every_steps:
+                if not self.config.evaluation.every_steps:
                     self._save_model()
                 self._say_goodbye(display)
         finally:
@@ -120,7 +120,7 @@ class Trainer:
         self, stopped: bool, meter: "Meter", tracker: Tracker | None, display: ProgressDisplay | None
     ) -> None:
         """Whatever is due; saved before a long validation."""
-        training = self.config.training
+        training, every_steps = self.config.training, self.config.evaluation.every_steps
         is_last = self.step == self.last_step or stopped
         if is_last or self.step % training.log_every_steps == 0:
             self._log(meter, tracker, display)
@@ -128,9 +128,7 @@ class Trainer:
             display.step(self.step)
         if _due(self.step, training.checkpoint_every_steps):
             self._save_checkpoint()
-        if not stopped and (
-            _due(self.step, training.validate_every_steps) or (is_last and training.validate_every_steps)
-        ):
+        if not stopped and (_due(self.step, every_steps) or (is_last and every_steps)):
             self._save_checkpoint()
             self._validate(tracker, display)
 
@@ -160,36 +158,45 @@ class Trainer:
                 display.note(f"negatives per query: {negatives_in_words(metrics)}")
                 self._told_negatives = True
 
-    def valid_mrr(self) -> float:
-        """Of the model as it is now, the same number on all ranks."""
-        training = self.config.training
-        mrr = validation_mrr(
+    def valid_metrics(self) -> dict[str, float]:
+        """Of the model as it is now, on a sample of valid queries; the same numbers on all ranks."""
+        config = self.config
+        metrics = validation_metrics(
             self.objective.encoder,
             self.table,
             self.graph,
-            self.config.evaluation,
-            sample=training.num_valid_queries,
-            seed=training.seed,
+            config.ranking,
+            sample=config.evaluation.num_queries,
+            seed=config.training.seed,
         )
-        # all ranks take the same decision, whatever the last bit of their own number
-        return float(all_reduce_sum(torch.tensor(mrr, device=self.engine.device))) / world_size()
+        # all ranks take the same decision, whatever the last bit of their own numbers
+        mine = torch.tensor(list(metrics.values()), dtype=torch.float64, device=self.engine.device)
+        return dict(zip(metrics, (all_reduce_sum(mine) / world_size()).tolist(), strict=True))
 
     def _validate(self, tracker: Tracker | None, display: ProgressDisplay | None) -> None:
-        mrr = self.valid_mrr()
-        best = self.best_valid_mrr
-        if best is None or mrr > best:
-            self.best_valid_mrr = mrr
+        metrics = self.valid_metrics()
+        is_better = self.kept is None or metrics["mrr"] > self.kept.valid_mrr
+        if is_better:
+            self.kept = Kept(step=self.step, valid_mrr=metrics["mrr"])
             self._save_model()
         if tracker is not None:
-            tracker.log({"step": self.step, "valid/mrr": mrr})
+            tracker.log({"step": self.step, **{f"valid_sample/{name}": value for name, value in metrics.items()}})
         if display is not None:
-            kept = "best so far, kept" if self.best_valid_mrr == mrr else f"best {best:.4f}"
-            display.note(f"step {self.step}/{self.total_steps}  valid MRR {mrr:.4f} ({kept})")
+            assert self.kept is not None
+            kept = "best so far, kept" if is_better else f"best {self.kept.valid_mrr:.4f} at step {self.kept.step}"
+            display.note(f"step {self.step}/{self.total_steps}  valid MRR {metrics['mrr']:.4f}, Hits@10 "
+                         f"{metrics['hits@10']:.4f} on {metrics['count']:.0f} queries ({kept})")  # fmt: skip
+
+    def _is_patience_over(self) -> bool:
+        evaluation = self.config.evaluation
+        if not evaluation.patience or self.kept is None:
+            return False
+        return (self.step - self.kept.step) // evaluation.every_steps >= evaluation.patience
 
     def _save_model(self) -> None:
         description = {
             "step": self.step,
-            "valid_mrr": self.best_valid_mrr,
+            "valid_mrr": None if self.kept is None else self.kept.valid_mrr,
             "data": data_digests(self.graph),
         }
         save_model(self.objective, self.tokenizer, self.config, description)
@@ -199,6 +206,10 @@ class Trainer:
             return
         if self.step == self.total_steps:
             display.note(f"done; the model is in {self.config.run.folder / 'model'}")
+        elif self.kept is not None and self._is_patience_over():
+            display.note(f"done at step {self.step}: no better valid MRR since step {self.kept.step} "
+                         f"(evaluation.patience={self.config.evaluation.patience}), whose model is in "
+                         f"{self.config.run.folder / 'model'}")  # fmt: skip
         else:
             display.note(f"stopped at step {self.step} with a checkpoint; continue with "
                          f"run.name={self.config.run.name} training.resume=true")  # fmt: skip
