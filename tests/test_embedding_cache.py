@@ -101,6 +101,7 @@ def test_a_write_that_is_cut_short_is_never_read(run, monkeypatch):
         patch.setattr(np, "save", torn)
         with pytest.raises(OSError, match="no space left"):
             cached_entity_embeddings(run, 64)
+    assert not list((run.folder / "cache").iterdir())
     assert torch.equal(cached_entity_embeddings(run, 64), encode_entities(run.encoder, run.table, 64))
 
 

@@ -54,6 +54,9 @@ def test_the_first_fault_is_told_and_the_places_of_all(toy_graph):
     placed = [Placed(f"q.jsonl:{number}: ", bad if number in {2, 4} else good) for number in range(1, 5)]
     with pytest.raises(ValueError, match=r"^q.jsonl:2: head: 2 entities share .* also wrong: q.jsonl:4$"):
         resolve(placed, toy_graph)
+    many = [Placed(f"q.jsonl:{number}: ", bad) for number in range(1, 9)]
+    with pytest.raises(ValueError, match=r"q.jsonl:2, q.jsonl:3, q.jsonl:4, q.jsonl:5 and maybe others$"):
+        resolve(many, toy_graph)
     with pytest.raises(ValueError, match=r"relation: none of the 3 relations .*'lik'; nearest: 'is fond of'|no name"):
         resolve([Placed("", question(head="ann", relation="lik"))], toy_graph)
 

@@ -1,6 +1,7 @@
 """Embeddings of a run's entities, kept in the run's folder under a name that says all they depend on."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +36,13 @@ def cached_entity_embeddings(run: LoadedRun, batch_tokens: int) -> Tensor:
 def save_whole(path: Path, embeddings: Tensor) -> None:
     """Write the file under another name and give it its own when it is complete."""
     path.parent.mkdir(exist_ok=True)
-    unfinished = path.with_name(f".unfinished-{path.name}")
-    np.save(unfinished, embeddings.numpy())
-    unfinished.replace(path)
+    # a name of this process alone: two that ask the same run at once must not write into one file
+    unfinished = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
+    try:
+        np.save(unfinished, embeddings.numpy())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def open_embeddings(path: Path, num_entities: int) -> Tensor:

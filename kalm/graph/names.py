@@ -58,8 +58,8 @@ class Names:
     def nearest(self, text: str) -> list[int]:
         """Ids of the names most like the text, the nearest first; at most one per name.
 
-        A shortlist of the names with the most character trigrams in common keeps this at about a second for
-        millions of names, where comparing each takes minutes.
+        A shortlist of the names with the most character trigrams in common keeps this at seconds for millions of
+        names, where comparing each takes minutes.
         """
         key = text.strip().casefold()
         overlap = np.concatenate(

@@ -15,6 +15,7 @@ from kalm.serving.json_lines import read_json_lines
 from kalm.serving.new_entities import NewEntity
 
 UNKNOWN = -1  # in the column that is asked for
+NUM_FAULTS = 5  # lines named in one message; looking for the nearest names takes a while in a large graph
 KEYS = tuple(field.name for field in fields(Question))
 
 
@@ -36,10 +37,13 @@ def read_questions(source: str) -> list[Placed]:
     Raises:
         ValueError: there is no such file, it asks nothing, or a line is no question.
     """
-    place = "standard input" if source == "-" else source
-    if source != "-" and not Path(source).is_file():
-        raise ValueError(f"input: there is no file {source}")
-    content = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+    if source == "-":
+        place, content = "standard input", sys.stdin.buffer.read()
+    else:
+        path = Path(source).expanduser()
+        if not path.is_file():
+            raise ValueError(f"input: there is no file {source}")
+        place, content = source, path.read_bytes()
     questions = []
     for number, row in read_json_lines(content, place, KEYS):
         question = Question(**{key: row.get(key) for key in KEYS})
@@ -62,7 +66,7 @@ def resolve(questions: Sequence[Placed], graph: KnowledgeGraph) -> Asked:
         graph: N entities, candidates included.
 
     Raises:
-        ValueError: a name is unknown or ambiguous; all are looked at, and the lines of further faults named.
+        ValueError: a name is unknown or ambiguous; the lines of some further faults are named too.
     """
     entities = Names("entities", graph.entity_labels, graph.entity_names, graph.entity_descriptions)
     relations = Names("relations", graph.relation_labels, graph.relation_names, [""] * graph.num_relations)
@@ -89,9 +93,11 @@ def resolve(questions: Sequence[Placed], graph: KnowledgeGraph) -> Asked:
         triples[row, HEAD] = entity_id(place, "head", asked.head, asked.head_text, asked.head_description)
         triples[row, RELATION] = found(place, "relation", asked.relation, relations)
         triples[row, TAIL] = entity_id(place, "tail", asked.tail, asked.tail_text, asked.tail_description)
+        if len(faults) == NUM_FAULTS:
+            break
     if faults:
         first, *others = faults
-        more = f"; also wrong: {', '.join(place.rstrip(': ') for place in others[:10])}" if others else ""
-        more += f" and {len(others) - 10} more" if len(others) > 10 else ""
+        more = f"; also wrong: {', '.join(place.rstrip(': ') for place in others)}" if others else ""
+        more += " and maybe others" if len(faults) == NUM_FAULTS else ""
         raise ValueError(faults[first] + more)
     return Asked(triples, described)
