@@ -12,9 +12,18 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from kalm.config import Config, KgcConfig, Quantization, Source, TemplateConfig, looks_like_folder, require
+from kalm.config import (
+    Config,
+    KgcConfig,
+    PredictConfig,
+    Quantization,
+    Source,
+    TemplateConfig,
+    looks_like_folder,
+    require,
+)
 
-ConfigType = TypeVar("ConfigType", Config, KgcConfig, TemplateConfig)
+ConfigType = TypeVar("ConfigType", Config, KgcConfig, PredictConfig, TemplateConfig)
 
 # what a resumed run may change without becoming another run; with other steps the schedule is that of the longer run
 FREE_ON_RESUME = (

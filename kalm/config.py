@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
 from string import Formatter
@@ -92,6 +92,14 @@ class Algorithm(Enum):
 
     grid = "grid"
     optuna = "optuna"
+
+
+class Task(Enum):
+    """What a model is asked of a split: (h, r, ?) and (?, r, t); (h, ?, t); whether (h, r, t) is true."""
+
+    entity = "entity"
+    relation = "relation"
+    classification = "classification"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -441,6 +449,8 @@ class KgcConfig:
     split: str  # train, valid or test
     protocol: Protocol
     raw: bool  # metrics without a filter too
+    tasks: list[Task]  # entity, and whichever of relation and classification are wanted beside it
+    seed: int  # of the false triples made for classification
     baselines: bool  # rank with the untrained LM and with relation frequencies too
     index: IndexKind  # that finds the predictions; ranks do not depend on it
     num_predictions: int  # best entities written per query
@@ -458,6 +468,69 @@ class KgcConfig:
         require((self.run is None) != (self.compare is None), "run", self.run,
                 "a run's folder, or null with compare=[FOLDER,FOLDER]")  # fmt: skip
         require(self.compare is None or len(self.compare) == 2, "compare", self.compare, "two runs' folders")
+        tasks = [task.value for task in self.tasks]
+        require(Task.entity in self.tasks, "tasks", tasks, "a list of entity, relation, classification with entity")
+        require(Task.classification not in self.tasks or self.split != "valid", "split", self.split,
+                "train or test with classification, whose thresholds are chosen on valid")  # fmt: skip
+        require_at_least("seed", self.seed, 0)
+
+
+@dataclass(kw_only=True, slots=True)
+class Question:
+    """A triple with one part left out, which is asked for; entities and relations by label or by name."""
+
+    head: str | None
+    relation: str | None
+    tail: str | None
+    head_text: str | None  # instead of head: the name of an entity that the graph has never seen
+    head_description: str | None  # of that entity
+    tail_text: str | None  # instead of tail
+    tail_description: str | None
+
+
+@dataclass(kw_only=True, slots=True)
+class PredictConfig(Question):
+    """Everything `eval/predict.py` reads beside the run's own config."""
+
+    run: str  # the run's folder
+    input: str | None  # questions instead of the one above: a file of JSON lines, - for standard input
+    output: str | None  # write the answers to this file as JSON lines; null prints them
+    json: bool  # print JSON lines, not a table; answers to `input` always are
+    k: int  # answers per question
+    candidates: str | None  # entities that may be answers beside the graph's: name, tab, description; or .jsonl
+    cache_embeddings: bool  # keep the entities' embeddings in the run's folder
+    ranking: RankingConfig
+    debug: bool  # show tracebacks
+
+    def __post_init__(self) -> None:
+        require_at_least("k", self.k, 1)
+        asked = [field.name for field in fields(Question) if getattr(self, field.name) is not None]
+        if self.input is None:
+            check_question(self)
+        else:
+            require(not asked, "input", self.input, f"left out where {' and '.join(asked)} ask a question")
+
+
+def check_question(question: Question) -> None:
+    """Check that one part is asked for.
+
+    Raises:
+        ValueError: none or several parts are left out, a part is given twice or is blank, or describes nothing.
+    """
+    for end in ("head", "tail"):
+        label, text, description = (getattr(question, f"{end}{suffix}") for suffix in ("", "_text", "_description"))
+        if label is not None and text is not None:
+            raise ValueError(f"{end} and {end}_text both name the {end}: give one of them")
+        if description is not None and text is None:
+            raise ValueError(f"{end}_description needs {end}_text, the name of what it describes")
+    given = {key: value for key in ("head", "relation", "tail", "head_text", "tail_text")
+             if (value := getattr(question, key)) is not None}  # fmt: skip
+    for key, value in given.items():
+        require(bool(value.strip()), key, value, "a label or name")
+    if len(given) != 2:
+        found = " and ".join(given) or "none"
+        raise ValueError(f"a question gives two of head (or head_text), relation and tail (or tail_text), and asks for "
+                         f"the third; got {found}")  # fmt: skip
 
 
 def looks_like_folder(path: str) -> bool:

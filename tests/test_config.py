@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 
 from kalm.command_line import QUIET, clean_arguments
 from kalm.composition import load_config, read_config, save_config, to_dataclass, validate
-from kalm.config import Config, KgcConfig
+from kalm.config import Config, KgcConfig, PredictConfig
 from kalm.training.engine import deepspeed_dictionary
 
 CONF = ROOT / "conf"
@@ -70,7 +70,7 @@ def test_every_field_is_read_outside_its_own_checks():
     source += re.sub(
         r"(?s)def __post_init__.*?(?=\n    @property|\n@dataclass|\n\n\n)", "", (ROOT / "kalm/config.py").read_text()
     )
-    unread = [key for schema in (Config, KgcConfig) for key, name in schema_fields(schema)
+    unread = [key for schema in (Config, KgcConfig, PredictConfig) for key, name in schema_fields(schema)
               if not re.search(rf"\.{name}\b", source) and name != "debug"]  # fmt: skip
     assert unread == [], "debug is read from the command line, before there is a config"
 

@@ -42,6 +42,11 @@ class Questions:
     def __len__(self) -> int:
         return len(self.directed)
 
+    @property
+    def triples(self) -> Triples:
+        """The triples as they stand in the graph, where both directions of each are asked, (Q / 2, 3)."""
+        return self.directed[::2]
+
     def known(self, rows: slice) -> tuple[Tensor, Tensor]:
         """Known answers of a range of queries as distinct pairs (row within the range, entity), (M,), int64 each."""
         return known_tails(

@@ -28,6 +28,13 @@ class RaggedArray:
         values = np.fromiter((value for row in rows for value in row), dtype=np.int32, count=int(lengths.sum()))
         return cls(values, np.concatenate([[0], lengths.cumsum()]).astype(np.int64))
 
+    @classmethod
+    def stack(cls, parts: Sequence["RaggedArray"]) -> "RaggedArray":
+        """All rows of the first part, then those of the second, and so on; a copy."""
+        lengths = np.concatenate([part.lengths for part in parts])
+        values = np.concatenate([part.values for part in parts])
+        return cls(values, np.concatenate([[0], lengths.cumsum()]).astype(np.int64))
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
