@@ -15,7 +15,7 @@ tokens      tokenising a graph's texts; needs --root and --tokenizer
 startup     starting an entry point
 encoding    encoding a graph's entities against bare forwards; needs --root and --tokenizer (a model's folder)
 ranking     exact filtered ranks against the bare product of the same size and pykeen's evaluator
-entities    ranks among 5 million entities (16 GB of memory), and the best ten of a million by approximate indexes
+entities    ranks among 5 million entities (16 GB of memory); the best ten of them, exact and by approximate indexes
 
 Pin a measurement to one core of a shared machine: OMP_NUM_THREADS=1 taskset -c 1 python eval/speed.py step
 """

@@ -86,7 +86,7 @@ class EntityIndex:
         """
         generator = np.random.default_rng(0)
         probes = self.vectors[np.sort(generator.choice(len(self.vectors), min(NUM_PROBES, len(self.vectors)), False))]
-        exact = (probes @ self.vectors.T).topk(min(RECALL_AT, len(self.vectors))).indices
+        exact = torch.from_numpy(self._search_all(probes.numpy(), min(RECALL_AT, len(self.vectors)))[1])
         recall = 0.0
         for effort in self._efforts():
             if effort is not None:
@@ -99,9 +99,12 @@ class EntityIndex:
 
     def _search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], Ids]:
         if self._index is None:
-            # what IndexFlatIP does, over the vectors where they lie instead of a copy of them
-            return faiss.knn(queries, self.vectors.numpy(), k, metric=faiss.METRIC_INNER_PRODUCT)
+            return self._search_all(queries, k)
         return self._index.search(queries, k)  # type: ignore[no-any-return]
+
+    def _search_all(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], Ids]:
+        """What IndexFlatIP does, over the vectors where they lie instead of a copy of them."""
+        return faiss.knn(queries, self.vectors.numpy(), k, metric=faiss.METRIC_INNER_PRODUCT)
 
     def _efforts(self) -> list[int | None]:
         if self.kind not in EFFORTS:
