@@ -140,6 +140,11 @@ class LoraConfig:
         require_at_least("model.lora.rank", self.rank, 1)
         require_positive("model.lora.alpha", self.alpha)
         require_share("model.lora.dropout", self.dropout)
+        try:
+            re.compile(self.target)
+        except re.error as error:
+            raise ValueError(f"model.lora.target must be all-linear or a regular expression, got {self.target!r}: "
+                             f"{error}") from error  # fmt: skip
 
 
 @dataclass(kw_only=True, slots=True)
@@ -156,13 +161,14 @@ class ModelConfig:
     def __post_init__(self) -> None:
         require_share("model.dropout", self.dropout)
         require(self.quantization is Quantization.none or (self.lora is not None and self.lora.enabled),
-                "model.quantization", self.quantization.value, "none without model.lora.enabled=true, "
+                "model.quantization", self.quantization, "none without model.lora.enabled=true, "
                 "since quantized weights cannot be trained")  # fmt: skip
-        require(self.quantization is Quantization.none or self.dtype is Dtype.bfloat16, "model.dtype",
-                self.dtype.value, "bfloat16 with model.quantization")  # fmt: skip
+        require(self.quantization is Quantization.none or self.dtype is Dtype.bfloat16, "model.dtype", self.dtype,
+                "bfloat16 with model.quantization")  # fmt: skip
         require((self.path is None) != (self.scratch is None), "model.path", self.path,
                  "a folder or hub name with model=pretrained, and null with model=tiny")  # fmt: skip
-        require(self.lora is None or self.path is not None, "model.lora", self.lora, "null without model.path")
+        if self.lora is not None and self.path is None:
+            raise ValueError("model.lora must be null without model.path: there are no pretrained weights to keep")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -323,10 +329,9 @@ class DeepSpeedConfig:
 
     def __post_init__(self) -> None:
         require(self.zero_stage in range(4), "deepspeed.zero_stage", self.zero_stage, "0, 1, 2 or 3")
-        require(not self.offload_optimizer or self.zero_stage > 0, "deepspeed.offload_optimizer", True,
-                 "false with deepspeed.zero_stage=0")  # fmt: skip
-        require(not self.offload_parameters or self.zero_stage == 3, "deepspeed.offload_parameters", True,
-                 f"false with deepspeed.zero_stage={self.zero_stage}")  # fmt: skip
+        for key, stages in (("offload_optimizer", "1, 2 or 3"), ("offload_parameters", "3")):
+            require(not getattr(self, key) or str(self.zero_stage) in stages, f"deepspeed.{key}", True,
+                    f"false at deepspeed.zero_stage={self.zero_stage}, or the stage {stages}")  # fmt: skip
 
 
 @dataclass(kw_only=True, slots=True)
@@ -417,7 +422,17 @@ def _slots(text: str) -> list[str]:
 
 def require(condition: bool, key: str, value: Any, allowed: str) -> None:
     if not condition:
-        raise ValueError(f"{key} must be {allowed}, got {value!r}")
+        raise ValueError(f"{key} must be {allowed}, got {in_yaml(value)}")
+
+
+def in_yaml(value: Any) -> str:
+    """A value as the command line and config files have it, with quotes around text alone."""
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(in_yaml, value))}]"
+    words = {"None": "null", "True": "true", "False": "false"}
+    return words.get(repr(value), repr(value))
 
 
 def require_folder_name(key: str, value: str | None) -> None:

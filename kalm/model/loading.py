@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers.pytorch_utils import Conv1D
 
 from kalm.config import Dtype, LoraConfig, ModelConfig, Quantization, TemplateConfig, looks_like_folder
 from kalm.graph.knowledge_graph import KnowledgeGraph
@@ -69,8 +70,20 @@ def add_lora(lm: nn.Module, lora: LoraConfig) -> nn.Module:
     try:
         adapted: nn.Module = peft.get_peft_model(lm, lora_config)
     except ValueError as error:
-        raise ValueError(f"model.lora.target={lora.target!r}: {_one_line(error)}") from error
+        raise ValueError(
+            f"model.lora.target must be all-linear, or a regular expression that the whole names of layers match and "
+            f"of nothing else, got {lora.target!r}; layers are {', '.join(_kinds_of_layers(lm))}"
+        ) from error
     return adapted
+
+
+def _kinds_of_layers(lm: nn.Module) -> list[str]:
+    """Names of layers that can have adapters: the first of each last part, `...q_proj`."""
+    first: dict[str, str] = {}
+    for name, module in lm.named_modules():
+        if isinstance(module, nn.Linear | Conv1D):
+            first.setdefault(name.rpartition(".")[2], name)
+    return list(first.values())
 
 
 def load_trained(folder: Path, dtype: Dtype) -> tuple[DualViewLM, PreTrainedTokenizerFast, dict[str, Any]]:
