@@ -91,8 +91,10 @@ class DataConfig:
     root: str | None  # folder with a named data set's files; null takes the copy inside pykeen
     path: str | None  # a folder of one's own with train/valid/test.txt, entity2text.txt, relation2text.txt
     cache: str  # folder for token tables
+    false_negative_rate: float  # share of a query's other entities that are held-out true tails; 0 where few are
 
     def __post_init__(self) -> None:
+        require_share("data.false_negative_rate", self.false_negative_rate)
         require(self.path is None or self.source is Source.folder, "data.path", self.path,
                  "set together with data=folder (a named data set's folder is data.root)")  # fmt: skip
         require(self.source is not Source.folder or self.path is not None, "data.path", self.path,
@@ -251,7 +253,7 @@ class ObjectiveConfig:
     learn_temperature: bool  # let the optimizer change it
     additive_margin: float  # subtracted from the positive's similarity before the division
     target_to_query_weight: float  # of each target against all queries; the rest of 1 is each query against all targets
-    false_negative_rate: float  # share of a query's unmasked negatives taken to be true tails the graph lacks
+    false_negative_rate: float  # share of a query's unmasked negatives taken to be true tails, mostly that of the data
     negatives: NegativesConfig
     query_chunk: int  # queries whose similarities with all targets are held at once
     logit_chunk_tokens: int  # tail tokens whose logits over the vocabulary are held at once
