@@ -1,6 +1,9 @@
 """From a config to an LM and its tokenizer: pretrained or from scratch, whole or with adapters."""
 
 import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -68,7 +71,8 @@ def add_lora(lm: nn.Module, lora: LoraConfig) -> nn.Module:
         task_type="CAUSAL_LM",
     )  # fmt: skip
     try:
-        adapted: nn.Module = peft.get_peft_model(lm, lora_config)
+        with _without_peft_warning():
+            adapted: nn.Module = peft.get_peft_model(lm, lora_config)
     except ValueError as error:
         raise ValueError(
             f"model.lora.target must be all-linear, or a regular expression that the whole names of layers match and "
@@ -84,6 +88,14 @@ def _kinds_of_layers(lm: nn.Module) -> list[str]:
         if isinstance(module, nn.Linear | Conv1D):
             first.setdefault(name.rpartition(".")[2], name)
     return list(first.values())
+
+
+@contextmanager
+def _without_peft_warning() -> Iterator[None]:
+    """For a name that transformers 5 renames and peft still asks for; gone with peft's next release."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".is_gradient_checkpointing. is deprecated", FutureWarning)
+        yield
 
 
 def load_trained(folder: Path, dtype: Dtype) -> tuple[DualViewLM, PreTrainedTokenizerFast, dict[str, Any]]:
@@ -105,7 +117,8 @@ def load_trained(folder: Path, dtype: Dtype) -> tuple[DualViewLM, PreTrainedToke
 
         base = _pretrained_lm(description["base"], dtype)
         try:
-            lm = peft.PeftModel.from_pretrained(base, str(folder))
+            with _without_peft_warning():
+                lm = peft.PeftModel.from_pretrained(base, str(folder))
         except RuntimeError as error:
             raise ValueError(f"{folder}: the adapter does not fit {description['base']}: {_one_line(error)}") from error
     else:
