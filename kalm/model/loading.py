@@ -75,8 +75,8 @@ def add_lora(lm: nn.Module, lora: LoraConfig) -> nn.Module:
             adapted: nn.Module = peft.get_peft_model(lm, lora_config)
     except ValueError as error:
         raise ValueError(
-            f"model.lora.target must be all-linear, or a regular expression that the whole names of layers match and "
-            f"of nothing else, got {lora.target!r}; layers are {', '.join(_kinds_of_layers(lm))}"
+            f"model.lora.target must be all-linear, or a regular expression that matches whole names of layers and "
+            f"nothing else, got {lora.target!r}; layers are {', '.join(_kinds_of_layers(lm))}"
         ) from error
     return adapted
 
