@@ -12,7 +12,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from kalm.composition import complete_groups, explain
+from kalm.composition import complete_groups
+from kalm.explanation import explain
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"

@@ -123,8 +123,10 @@ class DataConfig:
     root: str | None  # folder with a named data set's files; null takes the copy inside pykeen
     path: str | None  # a folder of one's own with train/valid/test.txt, entity2text.txt, relation2text.txt
     cache: str  # folder for token tables
+    false_negative_rate: float  # share of a query's other entities that are held-out true tails; 0 where few are
 
     def __post_init__(self) -> None:
+        require_share("data.false_negative_rate", self.false_negative_rate)
         require(self.path is None or self.source is Source.folder, "data.path", self.path,
                  "set together with data=folder (a named data set's folder is data.root)")  # fmt: skip
         require(self.source is not Source.folder or self.path is not None, "data.path", self.path,
@@ -172,6 +174,11 @@ class LoraConfig:
         require_at_least("model.lora.rank", self.rank, 1)
         require_positive("model.lora.alpha", self.alpha)
         require_share("model.lora.dropout", self.dropout)
+        try:
+            re.compile(self.target)
+        except re.error as error:
+            raise ValueError(f"model.lora.target must be all-linear or a regular expression, got {self.target!r}: "
+                             f"{error}") from error  # fmt: skip
 
 
 @dataclass(kw_only=True, slots=True)
@@ -188,13 +195,14 @@ class ModelConfig:
     def __post_init__(self) -> None:
         require_share("model.dropout", self.dropout)
         require(self.quantization is Quantization.none or (self.lora is not None and self.lora.enabled),
-                "model.quantization", self.quantization.value, "none without model.lora.enabled=true, "
+                "model.quantization", self.quantization, "none without model.lora.enabled=true, "
                 "since quantized weights cannot be trained")  # fmt: skip
-        require(self.quantization is Quantization.none or self.dtype is Dtype.bfloat16, "model.dtype",
-                self.dtype.value, "bfloat16 with model.quantization")  # fmt: skip
+        require(self.quantization is Quantization.none or self.dtype is Dtype.bfloat16, "model.dtype", self.dtype,
+                "bfloat16 with model.quantization")  # fmt: skip
         require((self.path is None) != (self.scratch is None), "model.path", self.path,
                  "a folder or hub name with model=pretrained, and null with model=tiny")  # fmt: skip
-        require(self.lora is None or self.path is not None, "model.lora", self.lora, "null without model.path")
+        if self.lora is not None and self.path is None:
+            raise ValueError("model.lora must be null without model.path: there are no pretrained weights to keep")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -277,7 +285,7 @@ class ObjectiveConfig:
     learn_temperature: bool  # let the optimizer change it
     additive_margin: float  # subtracted from the positive's similarity before the division
     target_to_query_weight: float  # of each target against all queries; the rest of 1 is each query against all targets
-    false_negative_rate: float  # share of a query's unmasked negatives taken to be true tails the graph lacks
+    false_negative_rate: float  # share of a query's unmasked negatives taken to be true tails, mostly that of the data
     negatives: NegativesConfig
     query_chunk: int  # queries whose similarities with all targets are held at once
     logit_chunk_tokens: int  # tail tokens whose logits over the vocabulary are held at once
@@ -351,10 +359,9 @@ class DeepSpeedConfig:
 
     def __post_init__(self) -> None:
         require(self.zero_stage in range(4), "deepspeed.zero_stage", self.zero_stage, "0, 1, 2 or 3")
-        require(not self.offload_optimizer or self.zero_stage > 0, "deepspeed.offload_optimizer", True,
-                 "false with deepspeed.zero_stage=0")  # fmt: skip
-        require(not self.offload_parameters or self.zero_stage == 3, "deepspeed.offload_parameters", True,
-                 f"false with deepspeed.zero_stage={self.zero_stage}")  # fmt: skip
+        for key, stages in (("offload_optimizer", "1, 2 or 3"), ("offload_parameters", "3")):
+            require(not getattr(self, key) or str(self.zero_stage) in stages, f"deepspeed.{key}", True,
+                    f"false at deepspeed.zero_stage={self.zero_stage}, or the stage {stages}")  # fmt: skip
 
 
 @dataclass(kw_only=True, slots=True)
@@ -548,7 +555,17 @@ def _slots(text: str) -> list[str]:
 
 def require(condition: bool, key: str, value: Any, allowed: str) -> None:
     if not condition:
-        raise ValueError(f"{key} must be {allowed}, got {value!r}")
+        raise ValueError(f"{key} must be {allowed}, got {in_yaml(value)}")
+
+
+def in_yaml(value: Any) -> str:
+    """A value as the command line and config files have it, with quotes around text alone."""
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(in_yaml, value))}]"
+    words = {"None": "null", "True": "true", "False": "false"}
+    return words.get(repr(value), repr(value))
 
 
 def require_folder_name(key: str, value: str | None) -> None:

@@ -174,8 +174,9 @@ def _token_ids(texts: list[str], tokenizer: PreTrainedTokenizerFast, max_tokens:
     if _adds_leading_space(tokenizer):
         texts = [text.removeprefix(" ") for text in texts]
     # a special token's string inside a text (`<s>`, `<|im_end|>`) must become ordinary text
+    # silent about long texts, which are cut here, and whole sequences are checked against the LM
     encoded = tokenizer(
-        texts, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False
+        texts, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False, verbose=False
     ).input_ids
     return [ids[:max_tokens] for ids in encoded]
 
