@@ -16,7 +16,7 @@ from kalm.config import Candidates, IndexKind, Protocol, Ties
 from kalm.evaluation import cosine_ranks
 from kalm.evaluation.cosine_ranks import rank_by_cosine
 from kalm.evaluation.entity_index import EntityIndex
-from kalm.evaluation.questions import Questions, sampled_questions, split_questions
+from kalm.evaluation.questions import Questions, split_questions
 from kalm.graph.knowledge_graph import SPLITS, KnowledgeGraph
 from kalm.training.port import free_port
 
@@ -170,10 +170,6 @@ def test_the_protocol_chooses_what_is_asked(toy_graph):
     empty = replace(graph, triples={**graph.triples, "test": test[:0]})
     with pytest.raises(ValueError, match="split=test: there is no triple to ask"):
         split_questions(empty, "test", protocol())
-    with pytest.raises(ValueError, match="valid has no triple"):
-        sampled_questions(
-            replace(graph, triples={**graph.triples, "valid": test[:0]}), "valid", SPLITS, sample=3, seed=0
-        )
 
 
 def test_a_filter_without_test_does_not_look_at_test(toy_graph):

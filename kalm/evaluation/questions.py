@@ -81,14 +81,8 @@ def split_questions(graph: KnowledgeGraph, split: str, protocol: Protocol) -> Qu
 def sampled_questions(
     graph: KnowledgeGraph, split: str, filter_splits: Sequence[str], *, sample: int, seed: int
 ) -> Questions:
-    """At most `sample` queries of a split, drawn without repetition.
-
-    Raises:
-        ValueError: the split is empty.
-    """
+    """At most `sample` queries of a split, drawn without repetition."""
     directed = graph.directed(split)
-    if len(directed) == 0:
-        raise ValueError(f"the split {split} has no triple, so nothing can be asked of it")
     if sample < len(directed):
         directed = directed[np.sort(np.random.default_rng(seed).choice(len(directed), sample, replace=False))]
     return Questions(graph, directed, filter_splits)
