@@ -167,9 +167,9 @@ def test_the_protocol_chooses_what_is_asked(toy_graph):
     assert all({head, tail} <= seen for head, _, tail in without_unseen.directed.tolist())
     assert len(without_unseen) == 2 * sum({head, tail} <= seen for head, _, tail in test.tolist())
     assert asked(candidates=Candidates.train).is_candidate.nonzero().ravel().tolist() == sorted(seen)
-    empty = replace(graph, triples={**graph.triples, "test": test[:0]})
-    with pytest.raises(ValueError, match="split=test: there is no triple to ask"):
-        split_questions(empty, "test", protocol())
+    unseen_alone = replace(graph, triples={**graph.triples, "test": test[-1:]})
+    with pytest.raises(ValueError, match="protocol.ask_unseen=false leaves no triple of test"):
+        split_questions(unseen_alone, "test", protocol(ask_unseen=False))
 
 
 def test_a_filter_without_test_does_not_look_at_test(toy_graph):

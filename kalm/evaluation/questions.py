@@ -72,8 +72,8 @@ def split_questions(graph: KnowledgeGraph, split: str, protocol: Protocol) -> Qu
     if not protocol.ask_unseen:
         triples = triples[seen[triples[:, [HEAD, TAIL]]].all(axis=1)]
     if len(triples) == 0:
-        raise ValueError(f"split={split}: there is no triple to ask ({len(graph.triples[split]):,} in the split, "
-                         f"ask_unseen={str(protocol.ask_unseen).lower()}); choose another split")  # fmt: skip
+        raise ValueError(f"protocol.ask_unseen=false leaves no triple of {split} to ask: each has an entity that no "
+                         "training triple holds; set it to true")  # fmt: skip
     is_candidate = torch.from_numpy(seen) if protocol.candidates is Candidates.train else None
     return Questions(graph, add_inverses(triples, graph.num_relations), protocol.filter, is_candidate)
 
