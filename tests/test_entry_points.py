@@ -275,7 +275,8 @@ def test_an_unknown_model_folder_is_one_line(workplace):
 
 def test_quantization_without_a_gpu_is_one_line(workplace, model_folder):
     command = [sys.executable, str(ROOT / "launch" / "train.py"), *workplace.common, f"model.path={model_folder}",
-               "model.lora.enabled=true", "model.quantization=nf4", "model.dtype=bfloat16"]  # fmt: skip
+               "model.lora.enabled=true", "model.quantization=nf4", "model.dtype=bfloat16",
+               "training.batch_size=8"]  # fmt: skip
     assert_user_error(workplace.call(command), "model.quantization=nf4 needs a GPU")
 
 
