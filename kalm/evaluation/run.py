@@ -7,6 +7,7 @@ from typing import Any
 from kalm.config import IndexKind, KgcConfig, Quantization, Ties
 from kalm.distributed import rank, world_size
 from kalm.evaluation import report
+from kalm.evaluation.breakdown import breakdown
 from kalm.evaluation.kgc import (
     Embedded,
     by_direction,
@@ -44,6 +45,7 @@ def evaluate(config: KgcConfig) -> None:
         "intervals": intervals_by_direction(ranks, questions, protocol.ties),
         "metrics_by_ties": {ties.value: by_direction(ranks, questions, ties) for ties in Ties},
         "per_relation": by_relation(ranks, questions, protocol.ties),
+        "breakdown": breakdown(ranks, questions, run.table.targets.lengths, protocol.ties),
     }
     if config.raw:
         unfiltered = Questions(run.graph, questions.directed, [], questions.is_candidate)
