@@ -462,6 +462,7 @@ class KgcConfig:
     index: IndexKind  # that finds the predictions; ranks do not depend on it
     num_predictions: int  # best entities written per query
     save_embeddings: bool  # write entities.npy and queries.npy
+    page: bool  # write report.html into the run's folder: tables and pictures
     ranking: RankingConfig
     debug: bool  # show tracebacks
 

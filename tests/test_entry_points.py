@@ -121,6 +121,8 @@ def test_evaluation_writes_files_from_which_ranks_and_metrics_can_be_recomputed(
     assert result.returncode == 0, result.stderr
     for row in ("relation frequency", "untrained LM", "trained LM"):
         assert row in result.stdout
+    assert result.stdout.splitlines()[-1].endswith("runs/whole/report.html")
+    assert "before training" in (trained.run("whole") / "report.html").read_text()
     folder = trained.run("whole") / "eval"
     report = json.loads((folder / "kgc-test.json").read_text())
     assert report["protocol"]["filter"] == ["train", "valid", "test"]
@@ -132,6 +134,8 @@ def test_evaluation_writes_files_from_which_ranks_and_metrics_can_be_recomputed(
     assert sum(group["both"]["count"] for group in report["per_relation"].values()) == 8
     low, high = report["intervals"]["both"]["mrr"]
     assert low <= report["metrics"]["both"]["mrr"] <= high
+    for groups in report["breakdown"].values():
+        assert sum(group["both"]["count"] for group in groups.values()) == 8
     by_ties = [report["metrics_by_ties"][ties]["both"]["mr"] for ties in ("optimistic", "realistic", "pessimistic")]
     assert by_ties == sorted(by_ties)
 

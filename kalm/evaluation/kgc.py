@@ -103,15 +103,33 @@ def intervals_by_direction(ranks: Ranks, questions: Questions, ties: Ties) -> di
 def by_relation(ranks: Ranks, questions: Questions, ties: Ties) -> dict[str, Any]:
     """Relation label -> the same three groups, for relations that are asked."""
     graph = questions.graph
-    relations = questions.directed[:, RELATION] % graph.num_relations
+    return by_group(
+        ranks, questions, ties, graph.relation_labels, questions.directed[:, RELATION] % graph.num_relations
+    )
+
+
+def by_group(
+    ranks: Ranks, questions: Questions, ties: Ties, names: Sequence[str], group_of: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Name of a group -> direction -> metrics; groups and directions that nothing is asked of are left out.
+
+    Args:
+        ranks, questions: of the same Q queries.
+        ties: policy for ties.
+        names: of the groups.
+        group_of: the group of each query, (Q,), places in `names`.
+    """
     chosen, num_candidates = ranks.with_ties(ties).numpy(), ranks.num_candidates.numpy()
-    return {
-        graph.relation_labels[relation]: {
-            name: rank_metrics(chosen[mask & (relations == relation)], num_candidates[mask & (relations == relation)])
-            for name, mask in direction_masks(questions.is_head).items()
+    directions = direction_masks(questions.is_head)
+    metrics: dict[str, Any] = {}
+    for group in np.unique(group_of):
+        masks = {direction: mask & (group_of == group) for direction, mask in directions.items()}
+        metrics[names[group]] = {
+            direction: rank_metrics(chosen[mask], num_candidates[mask])
+            for direction, mask in masks.items()
+            if mask.any()
         }
-        for relation in np.unique(relations)
-    }
+    return metrics
 
 
 def direction_masks(is_head: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:

@@ -4,9 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kalm.config import IndexKind, KgcConfig, Quantization, Task, Ties
 from kalm.distributed import rank, world_size
 from kalm.evaluation import report
+from kalm.evaluation.breakdown import breakdown
+from kalm.evaluation.drawn import DrawnEntities, draw_entities
 from kalm.evaluation.kgc import (
     Embedded,
     by_direction,
@@ -24,7 +29,7 @@ from kalm.evaluation.triple_classification import triple_classification
 from kalm.evaluation.triple_scores import TripleScorer
 from kalm.graph.sources import load_negatives
 from kalm.model.loading import build_encoder
-from kalm.provenance import environment, write_json
+from kalm.provenance import environment, write_json, write_text
 
 
 def evaluate(config: KgcConfig) -> None:
@@ -48,6 +53,7 @@ def evaluate(config: KgcConfig) -> None:
         "intervals": intervals_by_direction(ranks, questions, protocol.ties),
         "metrics_by_ties": {ties.value: by_direction(ranks, questions, ties) for ties in Ties},
         "per_relation": by_relation(ranks, questions, protocol.ties),
+        "breakdown": breakdown(ranks, questions, run.table.targets.lengths, protocol.ties),
     }
     if config.raw:
         unfiltered = Questions(run.graph, questions.directed, [], questions.is_candidate)
@@ -64,8 +70,9 @@ def evaluate(config: KgcConfig) -> None:
     if config.index is not IndexKind.flat:
         result["index"] = {"kind": config.index.value, "recall@10": embedded.index.tune()}
     approximate = "" if config.index is IndexKind.flat else f".{config.index.value}"
+    predictions = output / f"{name}.predictions{approximate}.jsonl"
     report.write_predictions(
-        output / f"{name}.predictions{approximate}.jsonl",
+        predictions,
         questions,
         embedded,
         num_predictions=config.num_predictions,
@@ -74,12 +81,15 @@ def evaluate(config: KgcConfig) -> None:
     if config.save_embeddings:
         report.write_embeddings(output, questions, embedded)
 
+    drawn = draw_entities(embedded)
     del embedded  # room for the untrained LM
     run.encoder.to("meta")
     baselines: dict[str, Ranks] = {}
     if config.baselines:
         baselines["relation frequency"] = rank_by_frequency(questions, config.ranking)
-        baselines["untrained LM"] = _untrained(run, questions, config).ranks(questions, config.ranking, run.device)
+        untrained = _untrained(run, questions, config)
+        baselines["untrained LM"] = untrained.ranks(questions, config.ranking, run.device)
+        drawn = replace(drawn, untrained=untrained.index.vectors_of(drawn.ids).numpy())
     result |= {
         "baselines": {system: by_direction(theirs, questions, protocol.ties) for system, theirs in baselines.items()},
         "step": run.description["step"],
@@ -88,6 +98,8 @@ def evaluate(config: KgcConfig) -> None:
     if rank() == 0:
         write_json(output / f"{name}.json", result)
         _print(result, run.folder)
+        if config.page:
+            _write_page(run.folder, result, questions, ranks.with_ties(protocol.ties).numpy(), predictions, drawn)
 
 
 def _more_tasks(run: LoadedRun, questions: Questions, embedded: Embedded, config: KgcConfig) -> dict[str, Any]:
@@ -124,13 +136,18 @@ def _untrained(run: LoadedRun, questions: Questions, config: KgcConfig) -> Embed
     return embed(encoder, run.table, questions, config.ranking, sharded=world_size() > 1)
 
 
-def _print(result: dict[str, Any], folder: Path) -> None:
+def _side_by_side(result: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Metrics by system, the run's own by direction too, and the intervals of their MRR where there are any."""
     rows = {system: metrics["both"] for system, metrics in result["baselines"].items()}
     of_model = {"trained LM": "both", "  tail (h, r, ?)": "tail", "  head (?, r, t)": "head"}
     rows |= {name: result["metrics"][group] for name, group in of_model.items()}
-    mrr_intervals = {name: result["intervals"][group]["mrr"] for name, group in of_model.items()}
     if "raw" in result:
         rows["trained LM, raw"] = result["raw"]["both"]
+    return rows, {name: result["intervals"][group]["mrr"] for name, group in of_model.items()}
+
+
+def _print(result: dict[str, Any], folder: Path) -> None:
+    rows, mrr_intervals = _side_by_side(result)
     if "index" in result:
         print(f"predictions by index={result['index']['kind']}, recall@10 {result['index']['recall@10']:.3f}")
     title = f"{folder.name}, {result['split']}, step {result['step']}"
@@ -141,3 +158,30 @@ def _print(result: dict[str, Any], folder: Path) -> None:
         report.print_table("relation prediction (h, ?, t)", {"trained LM": asked["metrics"]}, caption, interval)
     if judged := result.get("triple_classification"):
         report.print_classification(judged)
+
+
+def _write_page(
+    folder: Path,
+    result: dict[str, Any],
+    questions: Questions,
+    ranks: NDArray[np.float64],
+    predictions: Path,
+    drawn: DrawnEntities,
+) -> None:
+    # heavy: loads matplotlib
+    from kalm.evaluation.page import read_logged, render, worst_queries
+
+    rows, mrr_intervals = _side_by_side(result)
+    page = render(
+        folder.resolve().name,
+        result,
+        rows,
+        mrr_intervals,
+        questions=questions,
+        ranks=ranks,
+        logged=read_logged(folder / "metrics.jsonl"),
+        worst=worst_queries(predictions, ranks),
+        drawn=drawn,
+    )
+    write_text(folder / "report.html", page)
+    print(f"tables and pictures: {folder / 'report.html'}")
