@@ -34,6 +34,7 @@ def step_through_deepspeed(objective, table, directed, config) -> tuple[list[flo
     batches = cut(share, table, engine.gradient_accumulation_steps())
     losses = train_step(engine, batches)
     values = (all_reduce_sum(torch.stack(losses[:3])) / WORLD_SIZE).tolist()
+    fill_padding(engine.module)
     check_weights(engine, batches[0])
     break_weights(engine.module)
     try:
@@ -42,6 +43,14 @@ def step_through_deepspeed(objective, table, directed, config) -> tuple[list[flo
         engine.destroy()
         return values, gradients
     raise AssertionError("broken weights were not found on this rank")
+
+
+def fill_padding(objective) -> None:
+    """ZeRO-3 leaves it as the memory was, nan among others."""
+    for parameter in objective.parameters():
+        if hasattr(parameter, "ds_tensor"):
+            part = parameter.ds_tensor.view(-1)
+            part[max(0, parameter.ds_numel - RANK * len(part)) :] = float("nan")
 
 
 def break_weights(objective) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kalm.distributed import all_reduce_sum, world_size
+from kalm.distributed import all_reduce_sum, rank, world_size
 from kalm.objective.joint import JointObjective, Losses
 from kalm.objective.negatives import Sites
 from kalm.text.batch import Batch, SiteIds
@@ -97,10 +97,9 @@ def check_weights(engine: Any, batch: Batch) -> None:
     objective.eval()
     with torch.no_grad():
         sites, triple_completion = engine(batch, labels)
-        # attention may take nan for a masked position, and a token of another batch is not read; under ZeRO-3 each rank
-        # looks at its own part, which may be in main memory
-        weights = [getattr(weight, "ds_tensor", weight) for weight in objective.parameters() if weight.requires_grad]
-        sums = [weight.sum(dtype=torch.float32).to(engine.device) for weight in weights]
+        # attention may take nan for a masked position, and a token of another batch is not read
+        weights = [_own_part(weight) for weight in objective.parameters() if weight.requires_grad]
+        sums = [weight.sum(dtype=torch.float32).to(engine.device) for weight in weights]  # some are in main memory
     objective.train()
     assert triple_completion is not None
     # the contrastive term itself needs the tails, which may be in other micro-batches
@@ -112,6 +111,12 @@ def check_weights(engine: Any, batch: Batch) -> None:
         "temperature": sites.temperature[0],
         "triple completion": triple_completion,
     })  # fmt: skip
+
+
+def _own_part(weight: Any) -> Tensor:
+    """All of a weight; under ZeRO-3 what this rank holds of it, without the padding, which is never written."""
+    part: Tensor = getattr(weight, "ds_tensor", weight).flatten()
+    return part[: max(0, weight.ds_numel - rank() * len(part))] if hasattr(weight, "ds_numel") else part
 
 
 def require_finite(terms: Mapping[str, Tensor]) -> None:
