@@ -202,6 +202,38 @@ def test_a_dry_run_of_a_resumed_run_counts_the_steps_left_and_touches_nothing(tr
     assert_user_error(finished, "training.dry_run", "its last step, 10")
 
 
+def test_the_best_model_is_kept_and_patience_ends_the_run(workplace):
+    # a learning rate that changes nothing: no evaluation is better than the first
+    still = ("model.dropout=0", "training.learning_rate=1e-30", "evaluation.every_steps=2", "evaluation.patience=2",
+             "evaluation.num_queries=3")  # fmt: skip
+    result = workplace.train("run.name=patient", *still)
+    assert result.returncode == 0, result.stderr
+    assert "done at step 6: no better valid MRR since step 2" in result.stdout
+    kept = json.loads((workplace.run("patient") / "model" / "kalm.json").read_text())
+    lines = [json.loads(line) for line in (workplace.run("patient") / "metrics.jsonl").read_text().splitlines()]
+    samples = [line for line in lines if "valid_sample/mrr" in line]
+    assert [line["step"] for line in samples] == [2, 4, 6]
+    assert [line["valid_sample/count"] for line in samples] == [3, 3, 3]
+    assert (kept["step"], kept["valid_mrr"]) == (2, samples[0]["valid_sample/mrr"])
+    again = workplace.train("run.name=patient", "training.resume=true")
+    assert again.returncode == 0, again.stderr
+    assert "done at step 6" in again.stdout
+
+
+@pytest.mark.slow
+def test_two_processes_evaluate_as_one_does(trained):
+    files = ("kgc-test.json", "kgc-test.ranks.tsv")
+    assert trained.kgc("run=runs/whole").returncode == 0
+    one, ranks = ((trained.run("whole") / "eval" / name).read_text() for name in files)
+    command = [DEEPSPEED, "--num_gpus", "2", "--master_port", "29616", str(ROOT / "eval" / "kgc.py"), "run=runs/whole"]
+    result = trained.call(command)
+    assert result.returncode == 0, result.stderr
+    assert (trained.run("whole") / "eval" / files[1]).read_text() == ranks
+    two = json.loads((trained.run("whole") / "eval" / files[0]).read_text())
+    assert two["metrics"] == json.loads(one)["metrics"]
+    assert two["baselines"] == json.loads(one)["baselines"]
+
+
 def test_a_run_that_cannot_start_leaves_the_old_one(trained):
     before = sorted(trained.run("whole").rglob("*"))
     result = trained.train("run.name=whole", "run.overwrite=true", "model.scratch.max_length=9",
