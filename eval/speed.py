@@ -13,6 +13,9 @@ groups      tokens/s by the number of groups of similar length
 padding     share of padding by groups and micro-batches; needs --root and --tokenizer
 tokens      tokenising a graph's texts; needs --root and --tokenizer
 startup     starting an entry point
+encoding    encoding a graph's entities against bare forwards; needs --root and --tokenizer (a model's folder)
+ranking     exact filtered ranks against the bare product of the same size and pykeen's evaluator
+entities    ranks among 5 million entities (16 GB of memory); the best ten of them, exact and by approximate indexes
 
 Pin a measurement to one core of a shared machine: OMP_NUM_THREADS=1 taskset -c 1 python eval/speed.py step
 """
@@ -22,18 +25,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=MEASUREMENTS, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("name", choices=[line.split()[0] for line in MEASUREMENTS.splitlines()[:7]], metavar="NAME",
-                        help="what to measure, see below")  # fmt: skip
+    names = [line.split()[0] for line in MEASUREMENTS.partition("\n\n")[0].splitlines()]
+    parser.add_argument("name", choices=names, metavar="NAME", help="what to measure, see below")
     parser.add_argument("--repeats", type=int, default=7, help="timed repeats of each system (default 7)")
     parser.add_argument("--batch-size", type=int, default=32, help="step, groups: triples per step (default 32)")
     parser.add_argument("--large-batch-size", type=int, default=1024,
                         help="step: triples per step with gradient caching (default 1024)")  # fmt: skip
-    parser.add_argument("--source", default="wn18rr", help="padding, tokens: layout of the graph (default wn18rr)")
-    parser.add_argument("--root", type=Path, help="padding, tokens: folder of the graph's files")
-    parser.add_argument("--tokenizer", type=Path, help="padding, tokens: folder of a tokenizer")
+    parser.add_argument(
+        "--source", default="wn18rr", help="padding, tokens, encoding: layout of the graph (default wn18rr)"
+    )
+    parser.add_argument("--root", type=Path, help="padding, tokens, encoding: folder of the graph's files")
+    parser.add_argument("--tokenizer", type=Path, help="padding, tokens, encoding: folder of a tokenizer")
     parser.add_argument("--output", type=Path, default=Path("runs/speed"), help="folder of the result")
     arguments = parser.parse_args()
-    if arguments.name in ("padding", "tokens") and (arguments.root is None or arguments.tokenizer is None):
+    if arguments.name in ("padding", "tokens", "encoding") and (arguments.root is None or arguments.tokenizer is None):
         parser.error(f"{arguments.name} needs --root and --tokenizer")
 
     from kalm.evaluation.report import print_measurements  # heavy, as are the measurements: after --help
@@ -46,7 +51,7 @@ def main() -> None:
 
 
 def _measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    from kalm.speed import large_batch, memory, padding, scaling, startup, step
+    from kalm.speed import encoding, large_batch, memory, padding, ranking, scaling, startup, step
     from kalm.speed.sentence_trainer import missing_packages
 
     if arguments.name == "step" and (missing := missing_packages()):
@@ -67,6 +72,9 @@ def _measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         "padding": lambda: padding.measure_padding(*graph),
         "tokens": lambda: startup.measure_tokens(*graph, **repeats),
         "startup": lambda: startup.measure_startup(**repeats),
+        "encoding": lambda: encoding.measure_encoding(*graph, **repeats),
+        "ranking": lambda: ranking.measure_ranking(**repeats),
+        "entities": lambda: ranking.measure_many_entities(**repeats) + ranking.measure_indexes(**repeats),
     }
     return measure[arguments.name]()
 

@@ -1,9 +1,10 @@
 """What the hydra entry points share: the command line, and faults as one line."""
 
 import os
+import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import hydra
@@ -11,7 +12,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from kalm.composition import complete_groups, explain
+from kalm.composition import complete_groups
+from kalm.explanation import explain
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
@@ -28,6 +30,7 @@ def run(
     config_name: str,
     schema: type,
     multirun: Callable[[Sequence[str]], int] | None = None,
+    verbatim: Collection[str] = (),
 ) -> None:
     """Call `task` with the composed config; a fault of the user ends it with one line and exit code 2.
 
@@ -37,9 +40,10 @@ def run(
         schema: the dataclass that the config becomes; right names are suggested from it.
         multirun: takes the overrides given with --multirun and returns the exit code; without it, hydra's own
             --multirun calls `task` with one job after the other in this process.
+        verbatim: keys whose values are taken as they are typed, whatever commas or brackets are in them.
     """
     flags, overrides = _split(sys.argv[1:])
-    sys.argv[1:] = clean_arguments(sys.argv[1:])
+    sys.argv[1:] = [quoted(argument, verbatim) for argument in clean_arguments(sys.argv[1:])]
     # transformers' own bars would write over kalm's, and into log files
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     # lets exceptions reach this function instead of ending the process inside hydra
@@ -82,6 +86,19 @@ def clean_arguments(arguments: Sequence[str]) -> list[str]:
     if any(flag.partition("=")[0] in {"--config-name", "-cn"} for flag in flags):
         return [*flags, *QUIET, *overrides]
     return [*flags, *complete_groups(overrides)]
+
+
+def quoted(argument: str, verbatim: Collection[str]) -> str:
+    """The override KEY=VALUE with its value in quotes for hydra, if the key is among `verbatim`.
+
+    Hydra reads `Paris, France` as two values, `00260622` as a number and `(a` as a fault.
+    """
+    key, equals, value = argument.partition("=")
+    if not equals or key not in verbatim:
+        return argument
+    # hydra takes a backslash as it is unless a quote or the end follows; omegaconf would fill in ${...}
+    escaped = re.sub(r"(\\*)('|$)", lambda found: 2 * found[1] + ("\\'" if found[2] else ""), value)
+    return f"{key}='{escaped.replace('${', chr(92) + '${')}'"
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -1,20 +1,30 @@
-"""From hydra's composition and the command line to a checked config, and the words for what is wrong."""
+"""From hydra's composition and the command line to a checked config."""
 
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass, replace
-from difflib import get_close_matches
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from kalm.config import Config, KgcConfig, Quantization, Source, TemplateConfig, looks_like_folder, require
+from kalm.config import (
+    Config,
+    KgcConfig,
+    PredictConfig,
+    Quantization,
+    Source,
+    TemplateConfig,
+    in_yaml,
+    looks_like_folder,
+    require,
+)
+from kalm.explanation import explain
 
-ConfigType = TypeVar("ConfigType", Config, KgcConfig, TemplateConfig)
+ConfigType = TypeVar("ConfigType", Config, KgcConfig, PredictConfig, TemplateConfig)
 
 # what a resumed run may change without becoming another run; with other steps the schedule is that of the longer run
 FREE_ON_RESUME = (
@@ -85,12 +95,11 @@ def validate(config: Config, world_size: int) -> None:
     is_quantized = config.model.quantization is not Quantization.none
     require(not is_quantized or config.deepspeed.zero_stage < 3, "deepspeed.zero_stage", config.deepspeed.zero_stage,
             "less than 3 with model.quantization, whose weights it cannot shard")  # fmt: skip
-    template = config.template
     if config.objective.separate is None:
         for key in ("target", "completion"):
-            require(getattr(template, key) is None, f"template.{key}", "a text",
-                    "null in one pass, where a target is the head segment of a sequence; or take "
-                    "objective=kalm_paper")  # fmt: skip
+            if getattr(config.template, key) is not None:
+                raise ValueError(f"template.{key} has no place in one pass, where all views lie in one sequence: take "
+                                 "objective=kalm_paper, or template.target=null template.completion=null")  # fmt: skip
     folder = config.data.folder
     if folder is not None:
         key = "data.path" if config.data.path else "data.root"
@@ -159,36 +168,17 @@ def folder_name(parts: Sequence[str]) -> str:
     return name if len(name) <= 120 else f"{name[:110]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def field_types(schema: type, prefix: str = "") -> dict[str, Any]:
-    """Every key of the config, those of sections too, with the type in its dataclass."""
-    types: dict[str, Any] = {}
-    for field in fields(schema):
-        types[prefix + field.name] = field.type
-        for part in (field.type, *get_args(field.type)):  # the parts of `Section | None`
-            if isinstance(part, type) and is_dataclass(part):
-                types |= field_types(part, f"{prefix}{field.name}.")
-    return types
-
-
-def explain(error: Exception, schema: type) -> str:
-    """One line for a fault in the config: key, fault, and the nearest right name."""
-    omega = _find_cause(error, OmegaConfBaseException)
-    text = " ".join(str(omega or error).split())
-    text = re.sub(r" (full_key|object_type|reference_type|Config search path)[:=].*", "", text)
-    key = getattr(omega, "full_key", None)
-    if not key:
-        return text
-    line = f"{key}: {text}"
-    known = field_types(schema)
-    if key in known:
-        return line.replace("is not in struct", "has no place here: its section is null under the chosen group")
-    if near := get_close_matches(key, known, n=3, cutoff=0.5):
-        return f"{line}; did you mean {' or '.join(near)}?"
-    return f"{line}; known sections: {', '.join(field.name for field in fields(schema))}"
-
-
 def _keys(overrides: Sequence[str]) -> list[str]:
     return [override.lstrip("+~").partition("=")[0] for override in overrides]
+
+
+def _sets(override: str, key: str) -> bool:
+    """True where a resumed run's command line asks for a value of the key.
+
+    A group (data=wn18rr) asks for all of its keys, and an experiment for all that make it another run.
+    """
+    (given,) = _keys([override])
+    return key == given or key.startswith(f"{given}.") or (given == "experiment" and not key.startswith(FREE_ON_RESUME))
 
 
 def _run_name(config: Config, overrides: Sequence[str]) -> str:
@@ -210,17 +200,24 @@ def _make_paths_absolute(config: Config) -> None:
 
 def _resumed(config: Config, saved: Config, overrides: Sequence[str]) -> Config:
     """The saved config, with what a resumed run may change taken from the command line."""
-    keys = _keys(overrides)
     asked, own = _flat(config), OmegaConf.structured(saved)
+    refused: list[str] = []
+    leave_out: dict[str, None] = {}  # in order
     for key, value in _flat(saved).items():
-        # a group on the command line (data=wn18rr) asks for all of its keys, and an experiment for all there are
-        named = key in keys or any(key.startswith(f"{group}.") for group in keys)
-        named |= "experiment" in keys and not key.startswith(FREE_ON_RESUME)
-        if not named or asked.get(key) == value:
+        named_by = [override for override in overrides if _sets(override, key)]
+        if not named_by or asked.get(key) == value:
             continue
-        require(key.startswith(FREE_ON_RESUME), key, asked.get(key),
-                f"{value!r} as in {config.run.folder / 'config.yaml'} when the run is resumed")  # fmt: skip
-        OmegaConf.update(own, key, asked[key])
+        if key.startswith(FREE_ON_RESUME):
+            OmegaConf.update(own, key, asked[key])
+        else:
+            refused.append(f"{key}={in_yaml(value)}, not {in_yaml(asked.get(key))}")
+            leave_out |= dict.fromkeys(named_by)
+    if refused:
+        more = f"; and {len(refused) - 3} more" if len(refused) > 3 else ""
+        raise ValueError(
+            f"training.resume=true: {config.run.folder} was started with {'; '.join(refused[:3])}{more}. Leave out "
+            f"{' '.join(leave_out)}, or start another run with another run.name and without training.resume"
+        )
     return to_dataclass(own, Config)
 
 
@@ -234,9 +231,3 @@ def _flat(config: Config) -> dict[str, Any]:
     container = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
     assert isinstance(container, dict)
     return flatten({str(key): value for key, value in container.items()}, "")
-
-
-def _find_cause(error: BaseException | None, kind: type[BaseException]) -> BaseException | None:
-    while error is not None and not isinstance(error, kind):
-        error = error.__cause__ or error.__context__
-    return error

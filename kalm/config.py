@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 from pathlib import Path
 from string import Formatter
@@ -94,6 +94,14 @@ class Algorithm(Enum):
     optuna = "optuna"
 
 
+class Task(Enum):
+    """What a model is asked of a split: (h, r, ?) and (?, r, t); (h, ?, t); whether (h, r, t) is true."""
+
+    entity = "entity"
+    relation = "relation"
+    classification = "classification"
+
+
 @dataclass(kw_only=True, slots=True)
 class RunConfig:
     root: str  # folder that holds the runs' folders
@@ -115,8 +123,10 @@ class DataConfig:
     root: str | None  # folder with a named data set's files; null takes the copy inside pykeen
     path: str | None  # a folder of one's own with train/valid/test.txt, entity2text.txt, relation2text.txt
     cache: str  # folder for token tables
+    false_negative_rate: float  # share of a query's other entities that are held-out true tails; 0 where few are
 
     def __post_init__(self) -> None:
+        require_share("data.false_negative_rate", self.false_negative_rate)
         require(self.path is None or self.source is Source.folder, "data.path", self.path,
                  "set together with data=folder (a named data set's folder is data.root)")  # fmt: skip
         require(self.source is not Source.folder or self.path is not None, "data.path", self.path,
@@ -164,6 +174,11 @@ class LoraConfig:
         require_at_least("model.lora.rank", self.rank, 1)
         require_positive("model.lora.alpha", self.alpha)
         require_share("model.lora.dropout", self.dropout)
+        try:
+            re.compile(self.target)
+        except re.error as error:
+            raise ValueError(f"model.lora.target must be all-linear or a regular expression, got {self.target!r}: "
+                             f"{error}") from error  # fmt: skip
 
 
 @dataclass(kw_only=True, slots=True)
@@ -180,13 +195,14 @@ class ModelConfig:
     def __post_init__(self) -> None:
         require_share("model.dropout", self.dropout)
         require(self.quantization is Quantization.none or (self.lora is not None and self.lora.enabled),
-                "model.quantization", self.quantization.value, "none without model.lora.enabled=true, "
+                "model.quantization", self.quantization, "none without model.lora.enabled=true, "
                 "since quantized weights cannot be trained")  # fmt: skip
-        require(self.quantization is Quantization.none or self.dtype is Dtype.bfloat16, "model.dtype",
-                self.dtype.value, "bfloat16 with model.quantization")  # fmt: skip
+        require(self.quantization is Quantization.none or self.dtype is Dtype.bfloat16, "model.dtype", self.dtype,
+                "bfloat16 with model.quantization")  # fmt: skip
         require((self.path is None) != (self.scratch is None), "model.path", self.path,
                  "a folder or hub name with model=pretrained, and null with model=tiny")  # fmt: skip
-        require(self.lora is None or self.path is not None, "model.lora", self.lora, "null without model.path")
+        if self.lora is not None and self.path is None:
+            raise ValueError("model.lora must be null without model.path: there are no pretrained weights to keep")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -269,7 +285,7 @@ class ObjectiveConfig:
     learn_temperature: bool  # let the optimizer change it
     additive_margin: float  # subtracted from the positive's similarity before the division
     target_to_query_weight: float  # of each target against all queries; the rest of 1 is each query against all targets
-    false_negative_rate: float  # share of a query's unmasked negatives taken to be true tails the graph lacks
+    false_negative_rate: float  # share of a query's unmasked negatives taken to be true tails, mostly that of the data
     negatives: NegativesConfig
     query_chunk: int  # queries whose similarities with all targets are held at once
     logit_chunk_tokens: int  # tail tokens whose logits over the vocabulary are held at once
@@ -343,10 +359,9 @@ class DeepSpeedConfig:
 
     def __post_init__(self) -> None:
         require(self.zero_stage in range(4), "deepspeed.zero_stage", self.zero_stage, "0, 1, 2 or 3")
-        require(not self.offload_optimizer or self.zero_stage > 0, "deepspeed.offload_optimizer", True,
-                 "false with deepspeed.zero_stage=0")  # fmt: skip
-        require(not self.offload_parameters or self.zero_stage == 3, "deepspeed.offload_parameters", True,
-                 f"false with deepspeed.zero_stage={self.zero_stage}")  # fmt: skip
+        for key, stages in (("offload_optimizer", "1, 2 or 3"), ("offload_parameters", "3")):
+            require(not getattr(self, key) or str(self.zero_stage) in stages, f"deepspeed.{key}", True,
+                    f"false at deepspeed.zero_stage={self.zero_stage}, or the stage {stages}")  # fmt: skip
 
 
 @dataclass(kw_only=True, slots=True)
@@ -441,6 +456,8 @@ class KgcConfig:
     split: str  # train, valid or test
     protocol: Protocol
     raw: bool  # metrics without a filter too
+    tasks: list[Task]  # entity, and whichever of relation and classification are wanted beside it
+    seed: int  # of the false triples made for classification
     baselines: bool  # rank with the untrained LM and with relation frequencies too
     index: IndexKind  # that finds the predictions; ranks do not depend on it
     num_predictions: int  # best entities written per query
@@ -459,6 +476,69 @@ class KgcConfig:
         require((self.run is None) != (self.compare is None), "run", self.run,
                 "a run's folder, or null with compare=[FOLDER,FOLDER]")  # fmt: skip
         require(self.compare is None or len(self.compare) == 2, "compare", self.compare, "two runs' folders")
+        tasks = [task.value for task in self.tasks]
+        require(Task.entity in self.tasks, "tasks", tasks, "a list of entity, relation, classification with entity")
+        require(Task.classification not in self.tasks or self.split != "valid", "split", self.split,
+                "train or test with classification, whose thresholds are chosen on valid")  # fmt: skip
+        require_at_least("seed", self.seed, 0)
+
+
+@dataclass(kw_only=True, slots=True)
+class Question:
+    """A triple with one part left out, which is asked for; entities and relations by label or by name."""
+
+    head: str | None
+    relation: str | None
+    tail: str | None
+    head_text: str | None  # instead of head: the name of an entity that the graph has never seen
+    head_description: str | None  # of that entity
+    tail_text: str | None  # instead of tail
+    tail_description: str | None
+
+
+@dataclass(kw_only=True, slots=True)
+class PredictConfig(Question):
+    """Everything `eval/predict.py` reads beside the run's own config."""
+
+    run: str  # the run's folder
+    input: str | None  # questions instead of the one above: a file of JSON lines, - for standard input
+    output: str | None  # write the answers to this file as JSON lines; null prints them
+    json: bool  # print JSON lines, not a table; answers to `input` always are
+    k: int  # answers per question
+    candidates: str | None  # entities that may be answers beside the graph's: name, tab, description; or .jsonl
+    cache_embeddings: bool  # keep the entities' embeddings in the run's folder
+    ranking: RankingConfig
+    debug: bool  # show tracebacks
+
+    def __post_init__(self) -> None:
+        require_at_least("k", self.k, 1)
+        asked = [field.name for field in fields(Question) if getattr(self, field.name) is not None]
+        if self.input is None:
+            check_question(self)
+        else:
+            require(not asked, "input", self.input, f"left out where {' and '.join(asked)} ask a question")
+
+
+def check_question(question: Question) -> None:
+    """Check that one part is asked for.
+
+    Raises:
+        ValueError: none or several parts are left out, a part is given twice or is blank, or describes nothing.
+    """
+    for end in ("head", "tail"):
+        label, text, description = (getattr(question, f"{end}{suffix}") for suffix in ("", "_text", "_description"))
+        if label is not None and text is not None:
+            raise ValueError(f"{end} and {end}_text both name the {end}: give one of them")
+        if description is not None and text is None:
+            raise ValueError(f"{end}_description needs {end}_text, the name of what it describes")
+    given = {key: value for key in ("head", "relation", "tail", "head_text", "tail_text")
+             if (value := getattr(question, key)) is not None}  # fmt: skip
+    for key, value in given.items():
+        require(bool(value.strip()), key, value, "a label or name")
+    if len(given) != 2:
+        found = " and ".join(given) or "none"
+        raise ValueError(f"a question gives two of head (or head_text), relation and tail (or tail_text), and asks for "
+                         f"the third; got {found}")  # fmt: skip
 
 
 def looks_like_folder(path: str) -> bool:
@@ -476,7 +556,17 @@ def _slots(text: str) -> list[str]:
 
 def require(condition: bool, key: str, value: Any, allowed: str) -> None:
     if not condition:
-        raise ValueError(f"{key} must be {allowed}, got {value!r}")
+        raise ValueError(f"{key} must be {allowed}, got {in_yaml(value)}")
+
+
+def in_yaml(value: Any) -> str:
+    """A value as the command line and config files have it, with quotes around text alone."""
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(in_yaml, value))}]"
+    words = {"None": "null", "True": "true", "False": "false"}
+    return words.get(repr(value), repr(value))
 
 
 def require_folder_name(key: str, value: str | None) -> None:

@@ -1,5 +1,7 @@
 """From a step's number to micro-batches: what is in them, whatever the switches."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -7,18 +9,22 @@ from conftest import ROOT
 from hydra import compose, initialize_config_dir
 
 from kalm.composition import load_config
-from kalm.config import EvaluationConfig
+from kalm.config import RankingConfig
 from kalm.text.batch import SiteIds
 from kalm.training.batches import BatchMaker
 from kalm.training.hard_negatives import HardNegatives
+from kalm.training.run import check_batch
 
-EVALUATION = EvaluationConfig(batch_tokens=100, score_memory_mib=1, num_predictions=1)
+RANKING = RankingConfig(batch_tokens=100, score_memory_mib=1)
+
+
+def loaded(*overrides):
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        return load_config(compose("train", overrides=["training.batch_size=8", *overrides]))
 
 
 def make(toy_graph, table, *overrides, rank=0, world_size=1):
-    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        config = load_config(compose("train", overrides=["training.batch_size=8", *overrides]))
-    return BatchMaker(config, toy_graph, table, rank=rank, world_size=world_size)
+    return BatchMaker(loaded(*overrides), toy_graph, table, rank=rank, world_size=world_size)
 
 
 def triples_of(batches) -> list[tuple[int, ...]]:
@@ -85,7 +91,7 @@ def test_separate_forwards_are_equally_many_in_every_micro_batch(toy_graph, tabl
 
 
 def test_hard_negatives_are_the_nearest_free_entities(toy_graph, table, encoder):
-    hard = HardNegatives(table, 1, EVALUATION, seed=0)
+    hard = HardNegatives(table, 1, RANKING, seed=0)
     hard.neighbours = np.array([[row, (row + 1) % 10, (row + 2) % 10] for row in range(10)])
     directed = np.array([[0, 0, 3], [1, 0, 5], [2, 0, 8]])
     # FAISS finds each tail itself first, which is no negative
@@ -110,3 +116,27 @@ def test_hard_negatives_are_mined_at_the_start_and_when_due(toy_graph, table, en
         (batch,) = batches.of_step(step, encoder)
         assert len(batch.ids.entity_ids) == 32
     assert mined == [1, 3, 6]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "world_size", "message"),
+    [
+        (["training.batch_size=14"], 2, None),
+        (["training.batch_size=15"], 1, "training.batch_size=15: the graph has 14 training triples; set it to 14 or"),
+        (["training.batch_size=16"], 4, "set it to 12 or less"),
+        (["training.batch_size=5", "objective.negatives.hard_per_triple=1"], 1, None),
+        (["training.batch_size=6", "objective.negatives.hard_per_triple=1"], 1, "12 directed triples of each process"),
+        (["training.batch_size=6", "objective.negatives.hard_per_triple=1"], 2, None),
+        (
+            ["training.batch_size=6", "objective.negatives.hard_per_triple=2", "objective.inverse_view=false"],
+            1,
+            "want 12 entities a step and the graph has 10; set it to 1 or less",
+        ),
+    ],
+)
+def test_a_batch_that_the_graph_cannot_fill_is_refused(overrides, world_size, message, toy_graph):
+    if message is None:
+        check_batch(loaded(*overrides), toy_graph, world_size)
+    else:
+        with pytest.raises(ValueError, match=re.escape(message)):
+            check_batch(loaded(*overrides), toy_graph, world_size)

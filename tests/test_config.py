@@ -8,10 +8,13 @@ from typing import get_args
 import pytest
 from conftest import ROOT
 from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
 from kalm.command_line import QUIET, clean_arguments
 from kalm.composition import load_config, read_config, save_config, to_dataclass, validate
-from kalm.config import Config, KgcConfig
+from kalm.config import Config, KgcConfig, PredictConfig
+from kalm.explanation import explain, field_types
 from kalm.training.engine import deepspeed_dictionary
 
 CONF = ROOT / "conf"
@@ -70,7 +73,7 @@ def test_every_field_is_read_outside_its_own_checks():
     source += re.sub(
         r"(?s)def __post_init__.*?(?=\n    @property|\n@dataclass|\n\n\n)", "", (ROOT / "kalm/config.py").read_text()
     )
-    unread = [key for schema in (Config, KgcConfig) for key, name in schema_fields(schema)
+    unread = [key for schema in (Config, KgcConfig, PredictConfig) for key, name in schema_fields(schema)
               if not re.search(rf"\.{name}\b", source) and name != "debug"]  # fmt: skip
     assert unread == [], "debug is read from the command line, before there is a config"
 
@@ -117,6 +120,8 @@ WRONG = [
     "objective.temperature=0",
     "objective.additive_margin=-0.1",
     "objective.false_negative_rate=1",
+    "data.false_negative_rate=-0.1",
+    "model.lora.target='(' model=pretrained model.path=a/b",
     "objective.triple_completion_weight=-1",
     "objective.completion_share=0",
     "objective.completion_share=1.1",
@@ -151,8 +156,76 @@ WRONG = [
 @pytest.mark.parametrize("override", WRONG)
 def test_a_wrong_value_is_refused_with_its_key(override):
     with pytest.raises(ValueError) as error:
-        loaded(override)
+        loaded(*override.split(" "))
     assert str(error.value).startswith(override.partition("=")[0])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "deepspeed.offload_optimizer=true",
+            "must be false at deepspeed.zero_stage=0, or the stage 1, 2 or 3, got true",
+        ),
+        ("deepspeed.offload_parameters=true", "must be false at deepspeed.zero_stage=0, or the stage 3, got true"),
+        ("model.quantization=int8", "got int8"),
+        ("training.adam_betas=[0.9]", "got [0.9]"),
+        ("sweep.seed=3", "must be null with sweep=grid, got 3"),
+        ("data=folder", "got null"),
+        ("run.name=a/b", "got 'a/b'"),
+    ],
+)
+def test_values_are_shown_as_they_are_written(override, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        loaded(override)
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("training.lernig_rate=1", "training.lernig_rate: there is no such key; did you mean training.learning_rate?"),
+        ("+objective.margin=1", "objective.margin: there is no such key; did you mean objective.additive_margin?"),
+        ("epochs=1", "epochs: there is no such key; did you mean training.epochs?"),
+        ("deepspeed.lr=1", "deepspeed.lr: there is no such key; deepspeed has zero_stage, offload_optimizer, "
+                           "offload_parameters"),
+        ("zzz=1", "zzz: there is no such key; there are run, data, model, template, objective, training, deepspeed, "
+                  "evaluation, tracking, sweep, debug"),
+        ("model.lora.rank=2", "model.lora.rank has no place here: its section is null under the chosen group"),
+        ("data=foo", "data=foo: there is no such choice; data is one of fb15k237, folder, umls, wn18rr"),
+        ("~training.epochs", "training.epochs has no value"),
+        ("training.epochs=many", "training.epochs: Value 'many' of type 'str' could not be converted to Float"),
+    ],
+)  # fmt: skip
+def test_a_fault_in_the_config_is_one_line_with_the_nearest_right_names(override, line):
+    with pytest.raises((ValueError, HydraException, OmegaConfBaseException)) as error:
+        loaded(override)
+    assert explain(error.value, Config) == line
+
+
+def test_at_most_two_names_are_suggested_and_those_of_the_same_section_alone():
+    for key in field_types(Config):
+        section = key.rpartition(".")[0]
+        with pytest.raises((HydraException, OmegaConfBaseException)) as error:
+            composed(f"{key}x=1")
+        suggested = explain(error.value, Config).partition("did you mean ")[2].rstrip("?").split(" or ")
+        if not key.startswith("model.lora"):
+            assert suggested[0] == key
+        assert len(suggested) <= 2
+        assert {other.rpartition(".")[0] for other in suggested} == {section}
+
+
+def test_a_resumed_run_that_is_asked_to_be_another_one_says_what_differs(tmp_path):
+    place = [f"run.root={tmp_path}", "run.name=x"]
+    run = tmp_path / "x"
+    run.mkdir()
+    save_config(loaded(*place, "training.seed=3"), run / "config.yaml")
+    resume = [*place, "training.resume=true"]
+    assert loaded(*resume, "training.epochs=50").training.seed == 3
+    with pytest.raises(ValueError) as error:
+        loaded(*resume, "experiment=without_mask", "training.epochs=50", "training.learning_rate=0.5")
+    for fragment in ("objective.name='kalm', not 'without_mask'", "objective.negatives.mask_known=true, not false",
+                     "and 1 more", "Leave out experiment=without_mask training.learning_rate=0.5, or"):  # fmt: skip
+        assert fragment in str(error.value)
 
 
 def test_sizes_that_do_not_fit_each_other_are_refused():
@@ -189,7 +262,11 @@ def test_a_batch_that_processes_cannot_share_is_refused():
             ["training.micro_batch_size=4"],
             "training.micro_batch_size must be a divisor of training.batch_size / processes = 6",
         ),
-        (["template=kalm_paper"], "template.target must be null in one pass"),
+        (
+            ["template=kalm_paper"],
+            "template.target has no place in one pass, where all views lie in one sequence: take objective=kalm_paper, "
+            "or template.target=null template.completion=null",
+        ),
         (
             [
                 "model=pretrained",
@@ -218,16 +295,35 @@ def test_micro_batches_become_accumulation_steps():
 
 
 def test_the_published_recipe_brings_its_templates_and_no_fault():
-    config = loaded("objective=kalm_paper", "objective.false_negative_rate=0")
+    config = loaded("objective=kalm_paper")
     validate(config, world_size=1)
     assert config.template.target is not None
     assert config.objective.separate is not None
     assert not config.objective.separate.logits_everywhere
     assert config.objective.negatives.mask_known
     assert config.objective.learn_temperature
+    assert config.data.false_negative_rate > 0
+    assert config.objective.false_negative_rate == 0
     for overrides in (["objective=kalm_paper"], ["experiment=kalm_paper_wn18rr"]):
         training = loaded(*overrides).training
         assert (training.warmup_ratio, training.weight_decay, training.adam_betas) == (0.0, 0.001, [0.9, 0.999])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "rate"),
+    [
+        ([], 0.025),
+        (["data=wn18rr"], 0.0),
+        (["experiment=without_lm"], 0.025),
+        (["data.false_negative_rate=0.1"], 0.1),
+        (["objective.false_negative_rate=0"], 0.0),
+    ],
+)
+def test_the_share_of_held_out_tails_is_that_of_the_data(overrides, rate, tmp_path):
+    config = loaded(*overrides)
+    assert config.objective.false_negative_rate == rate
+    save_config(config, tmp_path / "config.yaml")
+    assert read_config(tmp_path / "config.yaml").objective.false_negative_rate == rate
 
 
 @pytest.mark.parametrize("experiment", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda path: path.stem)

@@ -16,7 +16,7 @@ from kalm.config import Candidates, IndexKind, Protocol, Ties
 from kalm.evaluation import cosine_ranks
 from kalm.evaluation.cosine_ranks import rank_by_cosine
 from kalm.evaluation.entity_index import EntityIndex
-from kalm.evaluation.questions import Questions, sampled_questions, split_questions
+from kalm.evaluation.questions import Questions, split_questions
 from kalm.graph.knowledge_graph import SPLITS, KnowledgeGraph
 from kalm.training.port import free_port
 
@@ -77,7 +77,7 @@ def test_ranks_equal_one_entity_at_a_time(seed, num_entities, size, restricted, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cosine_ranks, "QUERIES_AT_ONCE", queries_at_once)
         patch.setattr(cosine_ranks, "CACHED_SCORES", cached_scores)
-        patch.setattr(cosine_ranks, "PAIR_BYTES", 16 * size * 3)
+        patch.setitem(cosine_ranks.PAIRS_AT_ONCE, "cpu", 3)
         ranks = rank_by_cosine(EntityIndex(vectors), queries, questions, 1, CPU)
     assert torch.stack([*ranks], dim=1).tolist() == one_at_a_time(vectors, queries, questions)
 
@@ -167,13 +167,9 @@ def test_the_protocol_chooses_what_is_asked(toy_graph):
     assert all({head, tail} <= seen for head, _, tail in without_unseen.directed.tolist())
     assert len(without_unseen) == 2 * sum({head, tail} <= seen for head, _, tail in test.tolist())
     assert asked(candidates=Candidates.train).is_candidate.nonzero().ravel().tolist() == sorted(seen)
-    empty = replace(graph, triples={**graph.triples, "test": test[:0]})
-    with pytest.raises(ValueError, match="split=test: there is no triple to ask"):
-        split_questions(empty, "test", protocol())
-    with pytest.raises(ValueError, match="valid has no triple"):
-        sampled_questions(
-            replace(graph, triples={**graph.triples, "valid": test[:0]}), "valid", SPLITS, sample=3, seed=0
-        )
+    unseen_alone = replace(graph, triples={**graph.triples, "test": test[-1:]})
+    with pytest.raises(ValueError, match=r"ask_unseen=false leaves no triple of test"):
+        split_questions(unseen_alone, "test", protocol(ask_unseen=False))
 
 
 def test_a_filter_without_test_does_not_look_at_test(toy_graph):

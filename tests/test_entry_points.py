@@ -1,6 +1,7 @@
 """The commands that users type, as subprocesses on a toy graph."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -183,8 +184,8 @@ def test_a_resumed_run_needs_its_name_only_and_stays_the_same_run(trained):
     assert trained.train("run.name=named", "training.stop_after_steps=5").returncode == 0
     command = [sys.executable, str(ROOT / "launch" / "train.py"), trained.common[2], "run.name=named",
                "training.resume=true"]  # fmt: skip
-    assert_user_error(trained.call([*command, "training.learning_rate=0.5"]), "training.learning_rate must be 0.001")
-    assert_user_error(trained.call([*command, "data=umls"]), "data.source must be 'folder'")
+    assert_user_error(trained.call([*command, "training.learning_rate=0.5"]), "training.learning_rate=0.001, not 0.5")
+    assert_user_error(trained.call([*command, "data=umls"]), "data.source='folder', not 'umls'")
     assert trained.call(command).returncode == 0
     assert trained.losses("named") == trained.losses("whole")
 
@@ -203,8 +204,10 @@ def test_a_dry_run_of_a_resumed_run_counts_the_steps_left_and_touches_nothing(tr
 
 def test_a_run_that_cannot_start_leaves_the_old_one(trained):
     before = sorted(trained.run("whole").rglob("*"))
-    result = trained.train("run.name=whole", "run.overwrite=true", "model.scratch.max_length=9")
-    assert_user_error(result, "template.max_description_tokens", "the LM takes 9")
+    result = trained.train("run.name=whole", "run.overwrite=true", "model.scratch.max_length=9",
+                           "objective.negatives.scope=rank")  # fmt: skip
+    assert_user_error(result, "template.max_description_tokens", "the LM takes 9", "or set model.scratch.max_length=")
+    assert "note: objective.negatives.scope=rank changes nothing here" in result.stdout
     assert sorted(trained.run("whole").rglob("*")) == before
 
 
@@ -237,12 +240,16 @@ BAD = {
     "nan": (["training.learning_rate=nan"], ["training.learning_rate", "a finite number > 0", "nan"]),
     "negative rate": (["training.learning_rate=-1"], ["training.learning_rate", "-1.0"]),
     "unknown choice": (["training.schedule=cosin"], ["training.schedule", "cosin", "constant, linear, cosine"]),
-    "unknown group": (["objective=kalmm"], ["objective/kalmm", "kalm"]),
+    "unknown group": (["objective=kalmm"], ["objective=kalmm: there is no such choice", "kalm, kalm_paper"]),
     "missing graph": (["data.path=nowhere"], ["data.path", "nowhere", "a folder that exists"]),
     "key of another choice": (["model=pretrained"], ["model.scratch.hidden_size", "has no place here"]),
     "batch that cannot be divided": (
         ["training.micro_batch_size=3"],
         ["training.micro_batch_size", "a divisor of", "got 3"],
+    ),
+    "batch larger than the graph": (
+        ["training.batch_size=15"],
+        ["training.batch_size=15: the graph has 14 training triples; set it to 14 or less"],
     ),
     "micro-batch larger than the batch": (["training.micro_batch_size=16"], ["training.micro_batch_size", "at most"]),
     "offload without a GPU": (
@@ -272,23 +279,42 @@ def test_an_unknown_model_folder_is_one_line(workplace):
 
 def test_quantization_without_a_gpu_is_one_line(workplace, model_folder):
     command = [sys.executable, str(ROOT / "launch" / "train.py"), *workplace.common, f"model.path={model_folder}",
-               "model.lora.enabled=true", "model.quantization=nf4", "model.dtype=bfloat16"]  # fmt: skip
+               "model.lora.enabled=true", "model.quantization=nf4", "model.dtype=bfloat16",
+               "training.batch_size=8"]  # fmt: skip
     assert_user_error(workplace.call(command), "model.quantization=nf4 needs a GPU")
 
 
-def test_a_loss_that_is_not_finite_stops_all_processes_and_keeps_the_last_checkpoint(workplace):
+DIVERGING = ("training.warmup_ratio=0.0", "training.max_gradient_norm=0")
+
+
+def test_weights_that_an_update_broke_stop_all_processes_and_are_not_saved(workplace):
     result = workplace.train(
-        "run.name=diverged", "training.learning_rate=1e30", "training.checkpoint_every_steps=1",
-        "training.warmup_ratio=0.0", "training.max_gradient_norm=0", "training.max_steps=40",
+        "run.name=broken-weights", "training.learning_rate=1e30", "training.max_steps=2", *DIVERGING,
         launcher=(DEEPSPEED, "--num_gpus", "2", "--master_port", "29613"),
     )  # fmt: skip
     assert result.returncode != 0
     lines = {line for line in result.stderr.splitlines() if line.startswith("error: ")}
     assert len(lines) == 1, result.stderr
-    assert "a loss is not finite at step" in lines.pop()
+    (line,) = lines
+    for fragment in ("step 2", "no checkpoint has been saved", "run.overwrite=true", "below 1e+30"):
+        assert fragment in line
     assert "Traceback" not in result.stderr
-    step = workplace.checkpoint_step("diverged")
-    assert len(workplace.losses("diverged")) == step, "the step before the bad one is saved"
+    assert not (workplace.run("broken-weights") / "model").exists()
+    assert not list((workplace.run("broken-weights") / "checkpoints").glob("step-*"))
+
+
+def test_weights_that_an_update_broke_leave_the_checkpoint_and_the_model(trained):
+    run = trained.run("diverged")
+    shutil.copytree(trained.run("whole"), run)
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("learning_rate: 0.001", "learning_rate: 1.0e+30"))
+    model = (run / "model" / "model.safetensors").read_bytes()
+    result = trained.train("run.name=diverged", "training.resume=true", "training.max_steps=40",
+                           "training.checkpoint_every_steps=1")  # fmt: skip
+    # the schedule's change comes one step later
+    assert_user_error(result, "the update of step 12 broke the weights", str(run / "checkpoints" / "step-00000011"))
+    assert trained.checkpoint_step("diverged") == 11
+    assert (run / "model" / "model.safetensors").read_bytes() == model
 
 
 def test_five_steps_and_resume_equal_ten_with_a_queue_hard_negatives_and_micro_batches(workplace):
@@ -342,7 +368,8 @@ def test_a_bad_line_is_named_with_its_file_and_number(workplace):
 def test_help_names_the_groups_and_keys(workplace):
     result = workplace.train("--help")
     assert result.returncode == 0, result.stderr
-    for word in ("data: fb15k237, folder, umls, wn18rr", "learning_rate", "deepspeed launch/train.py"):
+    for word in ("data: fb15k237, folder, umls, wn18rr", "learning_rate", "deepspeed launch/train.py",
+                 "A whole run:       experiment=NAME"):  # fmt: skip
         assert word in result.stdout
 
 

@@ -6,7 +6,7 @@ from conftest import cut, make_objective, objective_config, with_lora
 from plain_engine import PlainEngine, assert_same_gradients, step_gradients
 
 from kalm.text.batch import SiteIds
-from kalm.training.step import train_step
+from kalm.training.step import check_weights, train_step
 
 
 @pytest.mark.parametrize("lora", [False, True])
@@ -98,3 +98,31 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(term, num_micro_batch
         train_step(engine, cut(toy_graph.directed("train")[:24], table, num_micro_batches))
     assert len(updates) == num_micro_batches - 1, "the last step() is the one that updates"
     assert objective.contrastive.queue.batches == []
+
+
+def test_a_check_of_the_weights_leaves_no_trace_and_finds_what_is_not_finite(encoder, table, toy_graph):
+    encoder.dropout.p = 0.3
+    objective = make_objective(encoder, toy_graph, objective_config(negatives={"queue_batches": 1})).train()
+    # a micro-batch, which lacks some of its queries' tails
+    batch = cut(toy_graph.directed("train")[:24], table, 3)[0]
+    random_state = torch.get_rng_state()
+    check_weights(PlainEngine(objective), batch)
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert objective.training
+    assert objective.encoder.training
+    assert objective.contrastive.queue.batches == []
+    assert all(parameter.grad is None for parameter in objective.parameters())
+
+    for parameter in objective.parameters():
+        whole = parameter.detach().clone()
+        for broken in (float("nan"), float("inf")):
+            # the last alone, which need not be read
+            parameter.data.view(-1)[-1] = broken
+            with pytest.raises(FloatingPointError, match=r"sum of weights (nan|inf), log-norm of embeddings"):
+                check_weights(PlainEngine(objective), batch)
+        parameter.data.copy_(whole)
+    check_weights(PlainEngine(objective), batch)
+    for overflowing, found in ((1e30, "inf"), (0.0, "-inf")):
+        objective.encoder.causal_lm.base_model.norm.weight.data.fill_(overflowing)
+        with pytest.raises(FloatingPointError, match=f"log-norm of embeddings {found}"):
+            check_weights(PlainEngine(objective), batch)

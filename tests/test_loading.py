@@ -9,7 +9,14 @@ from safetensors.torch import load_file, save_file
 
 from kalm.config import Dtype, LoraConfig, ModelConfig, Quantization
 from kalm.evaluation.encoding import encode, encode_entities, encode_queries
-from kalm.model.loading import build_encoder, load_saved_tokenizer, load_trained, max_positions, require_adapter
+from kalm.model.loading import (
+    add_lora,
+    build_encoder,
+    load_saved_tokenizer,
+    load_trained,
+    max_positions,
+    require_adapter,
+)
 from kalm.text.ragged import RaggedArray
 from kalm.text.token_table import build_token_table
 
@@ -49,6 +56,17 @@ def test_the_same_seed_gives_the_same_adapters(model_folder):
     states = [build_encoder(pretrained(model_folder, lora=True), tokenizer, seed).state_dict() for seed in (1, 1, 2)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert any(not torch.equal(states[0][name], states[2][name]) for name in states[0])
+
+
+def test_a_lora_target_that_matches_no_layer_is_refused_with_names_that_there_are(encoder):
+    for target in ("q_proj", "model", r".*\.self_attn"):
+        adapters = LoraConfig(enabled=True, rank=2, alpha=4.0, dropout=0.0, target=target)
+        with pytest.raises(ValueError, match=r"model\.lora\.target must be all-linear, or a regular") as error:
+            add_lora(encoder.lm, adapters)
+        assert repr(target) in str(error.value)
+        for name in ("model.layers.0.self_attn.q_proj", "model.layers.0.mlp.down_proj"):
+            assert name in str(error.value)
+        assert "layers.1" not in str(error.value)
 
 
 def test_an_empty_adapter_is_refused(tmp_path, model_folder):

@@ -21,8 +21,9 @@ from sweep_stub import SEED_THAT_FAILS, SEED_THAT_LASTS
 from test_config import loaded
 from test_entry_points import Workplace, assert_user_error
 
-from kalm.composition import explain, save_config
+from kalm.composition import save_config
 from kalm.config import Algorithm, Config, SweepConfig
+from kalm.explanation import explain
 from kalm.sweep import job as jobs
 from kalm.sweep.plan import Plan
 from kalm.sweep.run import sweep
@@ -119,6 +120,22 @@ WRONG = {
     "a wrong type": (["training.batch_size=8,many"], "training.batch_size"),
     "a value of a later job": (["training.seed=1,2", "objective.temperature=1,0"], "objective.temperature must be"),
     "values that do not fit": (["model.scratch.num_heads=4,5"], "a multiple of 2 x num_heads = 10"),
+    "a batch that two processes cannot share": (
+        ["training.batch_size=8,9", "sweep.deepspeed_arguments=[--num_gpus,2]"],
+        "training.batch_size must be a multiple of the number of processes, 2",
+    ),
+    "the same in one word": (
+        ["training.batch_size=8,9", "sweep.deepspeed_arguments=['--num_gpus=2']"],
+        "training.batch_size must be a multiple of the number of processes, 2",
+    ),
+    "no number of processes": (
+        ["training.seed=1,2", "sweep.deepspeed_arguments=[--num_gpus,two]"],
+        "sweep.deepspeed_arguments: argument --num_gpus: invalid int value: 'two'",
+    ),
+    "no process": (
+        ["training.seed=1,2", "sweep.deepspeed_arguments=[--num_gpus,0]"],
+        "sweep.deepspeed_arguments: --num_gpus must be a whole number >= 1",
+    ),
     "a missing graph": (["training.seed=1,2", "data.path=nowhere"], "data.path must be a folder that exists"),
     "grammar": (["training.seed=1,2", "training.epochs=[1"], "no viable alternative at input '[1'"),
     "a corner": (["sweep=optuna", "objective.temperature=interval(0,0.1)"], "objective.temperature must be"),

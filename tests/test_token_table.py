@@ -1,5 +1,6 @@
 """Segments become tokens once, and the same ones each time."""
 
+import logging
 from dataclasses import replace
 
 import pytest
@@ -40,6 +41,17 @@ def test_long_texts_are_cut_but_segments_keep_their_end(toy_graph, template, tok
     assert len(row(table.heads, ann)) == template.max_name_tokens + template.max_description_tokens + 1
     assert row(table.heads, ann)[-1] == end
     assert len(row(table.tails, ann)) == template.max_name_tokens + 1
+
+
+def test_long_texts_are_cut_in_silence(toy_graph, template, tokenizer, monkeypatch, caplog):
+    monkeypatch.setattr(tokenizer, "model_max_length", 2)
+    logger = logging.getLogger("transformers")
+    logger.addHandler(caplog.handler)
+    build_token_table(named(toy_graph, ann="x y z " * 1000), tokenizer, template)
+    assert caplog.text == ""
+    tokenizer("x y z")
+    logger.removeHandler(caplog.handler)
+    assert "sequence length is longer" in caplog.text, "it is said elsewhere"
 
 
 def test_no_description_tokens_leaves_descriptions_out(toy_graph, template, tokenizer):

@@ -74,6 +74,7 @@ def results(request, task, offline_environment):
     ]  # fmt: skip
     outputs = [worker.communicate(timeout=150)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0] * num_workers, outputs
+    assert not [output for output in outputs if "Warning" in output]
     found = torch.load(folder / f"results-{num_workers}.pt")
     assert set(found) == set(cases(num_workers))
     return found, expected

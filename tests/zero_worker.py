@@ -16,7 +16,7 @@ def step_through_deepspeed(objective, table, directed, config) -> tuple[list[flo
 
     from kalm.distributed import all_reduce_sum
     from kalm.training.engine import initialize
-    from kalm.training.step import train_step
+    from kalm.training.step import check_weights, train_step
 
     engine = initialize(objective, config, world_size=WORLD_SIZE, total_steps=10)
     gradients = {}
@@ -31,10 +31,36 @@ def step_through_deepspeed(objective, table, directed, config) -> tuple[list[flo
 
     engine.step = read_and_update
     share = directed[RANK * len(directed) // WORLD_SIZE : (RANK + 1) * len(directed) // WORLD_SIZE]
-    losses = train_step(engine, cut(share, table, engine.gradient_accumulation_steps()))
+    batches = cut(share, table, engine.gradient_accumulation_steps())
+    losses = train_step(engine, batches)
     values = (all_reduce_sum(torch.stack(losses[:3])) / WORLD_SIZE).tolist()
-    engine.destroy()
-    return values, gradients
+    fill_padding(engine.module)
+    check_weights(engine, batches[0])
+    break_weights(engine.module)
+    try:
+        check_weights(engine, batches[0])
+    except FloatingPointError:
+        engine.destroy()
+        return values, gradients
+    raise AssertionError("broken weights were not found on this rank")
+
+
+def fill_padding(objective) -> None:
+    """ZeRO-3 leaves it as the memory was, nan among others."""
+    for parameter in objective.parameters():
+        if hasattr(parameter, "ds_tensor"):
+            part = parameter.ds_tensor.view(-1)
+            part[max(0, parameter.ds_numel - RANK * len(part)) :] = float("nan")
+
+
+def break_weights(objective) -> None:
+    """On the last rank, which all ranks must notice."""
+    import deepspeed
+
+    weight = next(parameter for parameter in objective.encoder.parameters() if parameter.requires_grad)
+    with deepspeed.zero.GatheredParameters([weight], modifier_rank=WORLD_SIZE - 1):
+        if RANK == WORLD_SIZE - 1:
+            weight.data.view(-1)[-1] = float("nan")
 
 
 def main() -> None:

@@ -39,14 +39,10 @@ class EntityIndex:
         self.num_entities = int(self._sum(torch.tensor(num_vectors)))
         self._place_of = np.full(self.num_entities, -1)
         self._place_of[self.ids] = np.arange(num_vectors)
-        self._index = _new_index(kind, num_vectors, size)
-        if kind is IndexKind.flat:
-            self._index.add(vectors.numpy())
-            # the index's own memory, not a copy: what is ranked is what is searched
-            stored = faiss.rev_swig_ptr(self._index.get_xb(), num_vectors * size).reshape(num_vectors, size)
-            self.vectors = torch.from_numpy(stored)
-        else:
-            self.vectors = vectors
+        self.vectors = vectors
+        self._index: Any = None  # flat needs none
+        if kind is not IndexKind.flat:
+            self._index = _new_index(kind, num_vectors, size)
             self._index.train(vectors.numpy())
             self._index.add(vectors.numpy())
 
@@ -70,7 +66,7 @@ class EntityIndex:
         """Cosines and ids of the k nearest entities, best first, (q, k) each; exact with a flat index."""
         k = min(k, self.num_entities)
         here = min(k, len(self.vectors))
-        scores, places = (torch.from_numpy(part) for part in self._index.search(queries.numpy(), here))
+        scores, places = (torch.from_numpy(part) for part in self._search(queries.numpy(), here))
         ids = torch.from_numpy(self.ids)[places]
         # an approximate index that finds fewer fills up with -1
         scores = scores.masked_fill(places < 0, -torch.inf)
@@ -90,20 +86,30 @@ class EntityIndex:
         """
         generator = np.random.default_rng(0)
         probes = self.vectors[np.sort(generator.choice(len(self.vectors), min(NUM_PROBES, len(self.vectors)), False))]
-        exact = (probes @ self.vectors.T).topk(min(RECALL_AT, len(self.vectors))).indices
+        exact = torch.from_numpy(self._search_all(probes.numpy(), min(RECALL_AT, len(self.vectors)))[1])
         recall = 0.0
         for effort in self._efforts():
             if effort is not None:
                 faiss.ParameterSpace().set_index_parameter(self._index, EFFORTS[self.kind], effort)
-            _, found = self._index.search(probes.numpy(), exact.shape[1])
+            _, found = self._search(probes.numpy(), exact.shape[1])
             recall = float((torch.from_numpy(found)[:, :, None] == exact[:, None]).any(1).float().mean())
             if recall >= WANTED_RECALL:
                 break
         return recall
 
+    def _search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], Ids]:
+        if self._index is None:
+            return self._search_all(queries, k)
+        return self._index.search(queries, k)  # type: ignore[no-any-return]
+
+    def _search_all(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], Ids]:
+        """What IndexFlatIP does, over the vectors where they lie instead of a copy of them."""
+        return faiss.knn(queries, self.vectors.numpy(), k, metric=faiss.METRIC_INNER_PRODUCT)
+
     def _efforts(self) -> list[int | None]:
         if self.kind not in EFFORTS:
             return [None]
+        assert self._index is not None
         most = self._index.nlist if self.kind is IndexKind.ivf else len(self.vectors)
         return [2**power for power in range(most.bit_length())]
 
@@ -112,13 +118,11 @@ class EntityIndex:
 
 
 def _new_index(kind: IndexKind, num_vectors: int, size: int) -> Any:
-    """An empty index for inner products.
+    """An empty approximate index for inner products.
 
     Raises:
         ValueError: there are too few vectors to learn a code from.
     """
-    if kind is IndexKind.flat:
-        return faiss.IndexFlatIP(size)
     if kind is IndexKind.hnsw:
         description = "HNSW32"
     elif kind is IndexKind.ivf:

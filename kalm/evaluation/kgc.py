@@ -174,7 +174,7 @@ def validation_metrics(
     The filter leaves out what train and valid know; test is not looked at while a model is being chosen.
 
     Raises:
-        ValueError: the valid split is empty, or the model gives embeddings that are not finite, or zero.
+        ValueError: the model gives embeddings that are not finite, or zero.
     """
     questions = sampled_questions(graph, "valid", filter_splits, sample=sample, seed=seed)
     ranks = embed(encoder, table, questions, config).ranks(questions, config, next(encoder.parameters()).device)

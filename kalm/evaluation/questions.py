@@ -42,6 +42,11 @@ class Questions:
     def __len__(self) -> int:
         return len(self.directed)
 
+    @property
+    def triples(self) -> Triples:
+        """The triples as they stand in the graph, where both directions of each are asked, (Q / 2, 3)."""
+        return self.directed[::2]
+
     def known(self, rows: slice) -> tuple[Tensor, Tensor]:
         """Known answers of a range of queries as distinct pairs (row within the range, entity), (M,), int64 each."""
         return known_tails(
@@ -67,8 +72,8 @@ def split_questions(graph: KnowledgeGraph, split: str, protocol: Protocol) -> Qu
     if not protocol.ask_unseen:
         triples = triples[seen[triples[:, [HEAD, TAIL]]].all(axis=1)]
     if len(triples) == 0:
-        raise ValueError(f"split={split}: there is no triple to ask ({len(graph.triples[split]):,} in the split, "
-                         f"ask_unseen={str(protocol.ask_unseen).lower()}); choose another split")  # fmt: skip
+        raise ValueError(f"protocol.ask_unseen=false leaves no triple of {split} to ask: each has an entity that no "
+                         "training triple holds; set it to true")  # fmt: skip
     is_candidate = torch.from_numpy(seen) if protocol.candidates is Candidates.train else None
     return Questions(graph, add_inverses(triples, graph.num_relations), protocol.filter, is_candidate)
 
@@ -76,14 +81,8 @@ def split_questions(graph: KnowledgeGraph, split: str, protocol: Protocol) -> Qu
 def sampled_questions(
     graph: KnowledgeGraph, split: str, filter_splits: Sequence[str], *, sample: int, seed: int
 ) -> Questions:
-    """At most `sample` queries of a split, drawn without repetition.
-
-    Raises:
-        ValueError: the split is empty.
-    """
+    """At most `sample` queries of a split, drawn without repetition."""
     directed = graph.directed(split)
-    if len(directed) == 0:
-        raise ValueError(f"the split {split} has no triple, so nothing can be asked of it")
     if sample < len(directed):
         directed = directed[np.sort(np.random.default_rng(seed).choice(len(directed), sample, replace=False))]
     return Questions(graph, directed, filter_splits)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from kalm.distributed import rank
@@ -150,6 +151,30 @@ def print_measurements(rows: Sequence[Mapping[str, Any]]) -> None:
         numbers = (f"{row[key]:,.4g}" if row[key] is not None else "" for key in ("baseline", "ratio", "low", "high"))
         table.add_row(row["name"], f"{row['value']:,.4g}", row["unit"], *numbers, str(row["repeats"]))
     _console().print(table)
+
+
+def print_columns(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> None:
+    """Rows of texts under their columns' names."""
+    table = Table(title=escape(title), caption=caption, title_justify="left", caption_justify="left")
+    for name in columns:
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*(escape(text) for text in row))
+    _console().print(table)
+
+
+def print_classification(result: Mapping[str, Any]) -> None:
+    """Accuracies of triple classification, in one row."""
+    metrics = result["metrics"]
+    negatives = " and ".join(f"{how} for {split}" for split, how in result["protocol"]["negatives"].items())
+    shares = (f"{metrics[key]:.3f}" for key in ("accuracy", "balanced_accuracy", "f1"))
+    counts = (f"{metrics[key]:,}" for key in ("num_true", "num_false"))
+    print_columns(
+        "triple classification",
+        ("", "accuracy", "balanced", "F1", "true", "false"),
+        [("trained LM", *shares, *counts)],
+        f"thresholds per relation, chosen on valid; false triples {negatives}",
+    )
 
 
 def print_facts(title: str, facts: Sequence[tuple[str, str]], caption: str = "") -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kalm.config import IndexKind, KgcConfig, Quantization, Ties
+from kalm.config import IndexKind, KgcConfig, Quantization, Task, Ties
 from kalm.distributed import rank, world_size
 from kalm.evaluation import report
 from kalm.evaluation.breakdown import breakdown
@@ -24,6 +24,10 @@ from kalm.evaluation.kgc import (
 from kalm.evaluation.loaded_run import LoadedRun, load_run
 from kalm.evaluation.questions import Questions, split_questions
 from kalm.evaluation.ranking import Ranks
+from kalm.evaluation.relation_prediction import relation_prediction
+from kalm.evaluation.triple_classification import triple_classification
+from kalm.evaluation.triple_scores import TripleScorer
+from kalm.graph.sources import load_negatives
 from kalm.model.loading import build_encoder
 from kalm.provenance import environment, write_json, write_text
 
@@ -55,6 +59,8 @@ def evaluate(config: KgcConfig) -> None:
         unfiltered = Questions(run.graph, questions.directed, [], questions.is_candidate)
         raw = embedded.ranks(unfiltered, config.ranking, run.device)
         result["raw"] = by_direction(raw, unfiltered, protocol.ties)
+
+    result |= _more_tasks(run, questions, embedded, config)
 
     output = run.folder / "eval"
     output.mkdir(exist_ok=True)
@@ -96,6 +102,28 @@ def evaluate(config: KgcConfig) -> None:
             _write_page(run.folder, result, questions, ranks.with_ties(protocol.ties).numpy(), predictions, drawn)
 
 
+def _more_tasks(run: LoadedRun, questions: Questions, embedded: Embedded, config: KgcConfig) -> dict[str, Any]:
+    """What is asked beside entities, by its key in the result."""
+    scorer = TripleScorer(
+        encoder=run.encoder,
+        table=run.table,
+        vectors_of=embedded.index.vectors_of,
+        num_relations=run.graph.num_relations,
+        config=config.ranking,
+        sharded=embedded.index.is_sharded,
+    )
+    tasks: dict[str, Any] = {}
+    if Task.relation in config.tasks:
+        tasks["relation_prediction"] = relation_prediction(scorer, run.graph, questions.triples, config.protocol)
+    if Task.classification in config.tasks:
+        data, true = run.config.data, {"valid": run.graph.triples["valid"], config.split: questions.triples}
+        false = {split: load_negatives(data.source.value, data.folder, run.graph, split) for split in true}
+        tasks["triple_classification"] = triple_classification(
+            scorer, run.graph, true, false, split=config.split, seed=config.seed
+        )
+    return tasks
+
+
 def _embed(run: LoadedRun, questions: Questions, config: KgcConfig) -> Embedded:
     return embed(run.encoder, run.table, questions, config.ranking, kind=config.index, sharded=world_size() > 1)
 
@@ -124,6 +152,12 @@ def _print(result: dict[str, Any], folder: Path) -> None:
         print(f"predictions by index={result['index']['kind']}, recall@10 {result['index']['recall@10']:.3f}")
     title = f"{folder.name}, {result['split']}, step {result['step']}"
     report.print_table(title, rows, f"{report.in_words(result['protocol'])}; files in {folder / 'eval'}", mrr_intervals)
+    if asked := result.get("relation_prediction"):
+        caption = f"{asked['protocol']['num_candidates']:,} relations; score: {asked['protocol']['score']}"
+        interval = {"trained LM": asked["intervals"]["mrr"]}
+        report.print_table("relation prediction (h, ?, t)", {"trained LM": asked["metrics"]}, caption, interval)
+    if judged := result.get("triple_classification"):
+        report.print_classification(judged)
 
 
 def _write_page(

@@ -57,6 +57,12 @@ class KnowledgeGraph:
         directed = np.concatenate([np.empty((0, 3), np.int64), *(self.directed(split) for split in splits)])
         return np.unique(triple_keys(directed, self.num_relations, self.num_entities))
 
+    def known_relation_keys(self, splits: Sequence[str]) -> NDArray[np.int64]:
+        """One sorted key (head * N + tail) * R + relation per distinct triple of the splits."""
+        triples = np.concatenate([self.triples[split] for split in splits])
+        pairs = triples[:, HEAD] * self.num_entities + triples[:, TAIL]
+        return np.unique(pairs * self.num_relations + triples[:, RELATION])
+
     def digest(self) -> str:
         """Hex digest of the triples and labels."""
         digest = hashlib.sha256(json.dumps([list(self.entity_labels), list(self.relation_labels)]).encode())
@@ -79,3 +85,9 @@ def triple_keys(directed: Triples, num_relations: int, num_entities: int) -> NDA
     assert num_entities**2 * 2 * num_relations < 2**63, "keys would overflow int64"
     queries = directed[:, HEAD] * (2 * num_relations) + directed[:, RELATION]
     return np.asarray(queries * num_entities + directed[:, TAIL])
+
+
+def contains(sorted_keys: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """For each key whether it is one of the sorted ones, of which there is at least one."""
+    places = np.searchsorted(sorted_keys, keys).clip(max=len(sorted_keys) - 1)
+    return np.asarray(sorted_keys[places] == keys)

@@ -1,4 +1,4 @@
-"""Which tails of a query are known, as one vectorised look-up."""
+"""Which tails of a query, or relations of a pair, are known: one vectorised look-up."""
 
 import torch
 from torch import Tensor
@@ -26,11 +26,37 @@ def known_tails(
     Returns:
         rows, tail_ids: (M,), int64 each: tail_ids[m] is a known tail of query rows[m]; ascending rows.
     """
-    first_key = (head_ids * (2 * num_relations) + relation_ids) * num_entities
-    start = torch.searchsorted(sorted_keys, first_key)
-    stop = torch.searchsorted(sorted_keys, first_key + num_entities)
+    return _last_parts(sorted_keys, head_ids * (2 * num_relations) + relation_ids, num_entities)
+
+
+def known_relations(
+    sorted_keys: Tensor,
+    head_ids: Tensor,
+    tail_ids: Tensor,
+    *,
+    num_relations: int,
+    num_entities: int,
+) -> tuple[Tensor, Tensor]:
+    """All known relations of each pair (head, tail).
+
+    Args:
+        sorted_keys: from `KnowledgeGraph.known_relation_keys`, (K,), int64.
+        head_ids, tail_ids: the pairs, (B,), int64.
+        num_relations: R.
+        num_entities: N.
+
+    Returns:
+        rows, relation_ids: (M,), int64 each: relation_ids[m], below R, holds between pair rows[m]; ascending rows.
+    """
+    return _last_parts(sorted_keys, head_ids * num_entities + tail_ids, num_relations)
+
+
+def _last_parts(sorted_keys: Tensor, beginnings: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Of keys beginning * size + last, those with each of the beginnings: its row, and the last part."""
+    start = torch.searchsorted(sorted_keys, beginnings * size)
+    stop = torch.searchsorted(sorted_keys, (beginnings + 1) * size)
     rows, positions = expand_runs(start, stop)
-    return rows, sorted_keys[positions] % num_entities
+    return rows, sorted_keys[positions] % size
 
 
 def expand_runs(start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kalm.graph.files import find_file, read_rows, require_file
-from kalm.graph.knowledge_graph import SPLITS, KnowledgeGraph, Triples
+from kalm.graph.knowledge_graph import SPLITS, KnowledgeGraph, Triples, contains, triple_keys
 
 # label -> (name, description); a description may be empty
 EntityTexts = dict[str, tuple[str, str]]
@@ -44,6 +44,40 @@ def load_graph(source: str, folder: Path | None) -> KnowledgeGraph:
         triples=triples,
         num_named=sum(bool(name) for name, _ in named),
     )
+
+
+def load_negatives(source: str, folder: Path | None, graph: KnowledgeGraph, split: str) -> Triples | None:
+    """The triples of `SPLIT_negatives.txt`, which are known to be false; None where there is no such file.
+
+    Args:
+        source, folder: as for `load_graph`.
+        graph: what that gave.
+        split: of the negatives.
+
+    Raises:
+        ValueError: a line is malformed, holds an entity or relation that the graph lacks, or a triple that it holds.
+    """
+    path = find_file(folder or pykeen_folder(source), f"{split}_negatives.txt")
+    if path is None:
+        return None
+    entity_ids = {label: i for i, label in enumerate(graph.entity_labels)}
+    relation_ids = {label: i for i, label in enumerate(graph.relation_labels)}
+    rows, numbers = [], []
+    for number, (head, relation, tail) in read_rows(path, range(3, 4)):
+        unknown = [label for label in (head, tail) if label not in entity_ids]
+        unknown += [relation] if relation not in relation_ids else []
+        if unknown:
+            raise ValueError(f"{path}:{number}: {unknown[0]} occurs in no split; a negative joins what the graph has")
+        rows.append([head, relation, tail])
+        numbers.append(number)
+    if not rows:
+        raise ValueError(f"{path}: the file is empty; expected lines of head, relation, tail")
+    negatives = _to_ids(rows, entity_ids, relation_ids)
+    sizes = (graph.num_relations, graph.num_entities)
+    is_known = contains(graph.known_tail_keys(SPLITS), triple_keys(negatives, *sizes))
+    if is_known.any():
+        raise ValueError(f"{path}:{numbers[int(is_known.argmax())]}: this triple is in the graph, so it is no negative")
+    return negatives
 
 
 def pykeen_folder(source: str) -> Path:

@@ -1,6 +1,9 @@
 """From a config to an LM and its tokenizer: pretrained or from scratch, whole or with adapters."""
 
 import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers.pytorch_utils import Conv1D
 
 from kalm.config import Dtype, LoraConfig, ModelConfig, Quantization, TemplateConfig, looks_like_folder
 from kalm.graph.knowledge_graph import KnowledgeGraph
@@ -67,10 +71,31 @@ def add_lora(lm: nn.Module, lora: LoraConfig) -> nn.Module:
         task_type="CAUSAL_LM",
     )  # fmt: skip
     try:
-        adapted: nn.Module = peft.get_peft_model(lm, lora_config)
+        with _without_peft_warning():
+            adapted: nn.Module = peft.get_peft_model(lm, lora_config)
     except ValueError as error:
-        raise ValueError(f"model.lora.target={lora.target!r}: {_one_line(error)}") from error
+        raise ValueError(
+            f"model.lora.target must be all-linear, or a regular expression that matches whole names of layers and "
+            f"nothing else, got {lora.target!r}; layers are {', '.join(_kinds_of_layers(lm))}"
+        ) from error
     return adapted
+
+
+def _kinds_of_layers(lm: nn.Module) -> list[str]:
+    """Names of layers that can have adapters: the first of each last part, `...q_proj`."""
+    first: dict[str, str] = {}
+    for name, module in lm.named_modules():
+        if isinstance(module, nn.Linear | Conv1D):
+            first.setdefault(name.rpartition(".")[2], name)
+    return list(first.values())
+
+
+@contextmanager
+def _without_peft_warning() -> Iterator[None]:
+    """For a name that transformers 5 renames and peft still asks for; gone with peft's next release."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".is_gradient_checkpointing. is deprecated", FutureWarning)
+        yield
 
 
 def load_trained(folder: Path, dtype: Dtype) -> tuple[DualViewLM, PreTrainedTokenizerFast, dict[str, Any]]:
@@ -92,7 +117,8 @@ def load_trained(folder: Path, dtype: Dtype) -> tuple[DualViewLM, PreTrainedToke
 
         base = _pretrained_lm(description["base"], dtype)
         try:
-            lm = peft.PeftModel.from_pretrained(base, str(folder))
+            with _without_peft_warning():
+                lm = peft.PeftModel.from_pretrained(base, str(folder))
         except RuntimeError as error:
             raise ValueError(f"{folder}: the adapter does not fit {description['base']}: {_one_line(error)}") from error
     else:

@@ -65,7 +65,11 @@ def peak_memory(prepare: Callable[..., Callable[[], object]], *arguments: Any) -
 
 
 def _peak_of(prepare: Callable[..., Callable[[], object]], arguments: Sequence[Any]) -> tuple[float, float]:
-    call = prepare(*arguments)
+    return peak_of_call(prepare(*arguments))
+
+
+def peak_of_call(call: Callable[[], object]) -> tuple[float, float]:
+    """The same in this process, whatever its heap is like."""
     gc.collect()
     if torch.cuda.is_available():
         before = torch.cuda.memory_allocated() / 2**20

@@ -1,5 +1,6 @@
 """One job: training under the `deepspeed` command, then metrics of the valid split, as processes of their own."""
 
+import argparse
 import contextlib
 import json
 import re
@@ -17,6 +18,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 
 from kalm.command_line import ROOT
 from kalm.composition import read_config
+from kalm.config import require_at_least
 from kalm.sweep.plan import Job
 from kalm.sweep.table import Row, Status
 from kalm.training.port import free_port
@@ -93,6 +95,22 @@ def training_command(job: Job, run: Path, deepspeed_arguments: Sequence[str]) ->
         deepspeed_command(), "--master_port", str(free_port()), *deepspeed_arguments, str(ROOT / "launch" / "train.py"),
         *job.overrides, f"run.root={_quoted(str(run.parent))}", f"run.name={_quoted(run.name)}", how,
     ]  # fmt: skip
+
+
+def num_processes(deepspeed_arguments: Sequence[str]) -> int:
+    """Of each job, as far as the arguments tell; 1 where they leave it to `deepspeed`.
+
+    Raises:
+        ValueError: --num_gpus has no number.
+    """
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("--num_gpus", type=int, default=1)
+    try:
+        found: int = parser.parse_known_args(list(deepspeed_arguments))[0].num_gpus
+    except argparse.ArgumentError as error:
+        raise ValueError(f"sweep.deepspeed_arguments: {error}; it takes a whole number, like [--num_gpus,2]") from error
+    require_at_least("sweep.deepspeed_arguments: --num_gpus", found, 1)
+    return found
 
 
 def has_checkpoint(run: Path) -> bool:

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from kalm.command_line import CONF
 from kalm.composition import complete_groups, load_config, to_dataclass, validate
 from kalm.config import Algorithm, Config, SweepConfig
-from kalm.sweep.job import VALID_METRICS, Stopped, deepspeed_command, has_checkpoint, run_job
+from kalm.sweep.job import VALID_METRICS, Stopped, deepspeed_command, has_checkpoint, num_processes, run_job
 from kalm.sweep.plan import Job, Plan
 from kalm.sweep.search import corners, search, search_space
 from kalm.sweep.table import Row, Status, SweepTable, render
@@ -45,8 +45,10 @@ def sweep(overrides: Sequence[str]) -> int:
         is_grid = own.sweep.algorithm is Algorithm.grid
         space = {} if is_grid else search_space(plan)
         jobs = plan.grid() if is_grid else corners(plan, space)
+        world_size = num_processes(own.sweep.deepspeed_arguments)
         for job in jobs:
-            validate(load_config(compose("train", overrides=complete_groups(job.overrides)), job.overrides), 1)
+            composed = compose("train", overrides=complete_groups(job.overrides))
+            validate(load_config(composed, job.overrides), world_size)
     folder = Path(own.run.root) / f"sweep-{own.sweep.name or plan.name}"
     total = len(jobs) if own.sweep.num_trials is None else own.sweep.num_trials
     stop = StopRequest()

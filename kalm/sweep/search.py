@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 
-from kalm.composition import field_types
 from kalm.config import Config, SweepConfig
+from kalm.explanation import field_types
 from kalm.sweep.plan import Job, Plan, key_of
 
 if TYPE_CHECKING:

@@ -148,7 +148,7 @@ def collate_separately(
         ]
     )
     # without a completion one token of padding is encoded, since ranks under ZeRO-3 must run equally many forwards
-    kinds.append(completions if len(completions) else RaggedArray(np.array([PADDING], np.int32), np.array([0, 1])))
+    kinds.append(completions if len(completions) else RaggedArray.from_rows([[PADDING]]))
     padded = [_pad([rows], num_groups=1) for rows in kinds]
     sizes = [sum(group.numel() for group in groups) for groups, _ in padded]
     kind_starts = np.cumsum([0, *sizes])
@@ -227,9 +227,8 @@ def _pad(kinds: Sequence[RaggedArray], num_groups: int) -> tuple[tuple[Tensor, .
 
 
 def _stack(kinds: Sequence[RaggedArray]) -> RaggedArray:
-    lengths = np.concatenate([rows.lengths for rows in kinds])
-    return RaggedArray(
-        np.concatenate([rows.values for rows in kinds]), np.concatenate([[0], lengths.cumsum()]).astype(np.int64)
+    return RaggedArray.from_lengths(
+        np.concatenate([rows.values for rows in kinds]), np.concatenate([rows.lengths for rows in kinds])
     )
 
 

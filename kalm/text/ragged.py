@@ -23,9 +23,21 @@ class RaggedArray:
     offsets: Ids
 
     @classmethod
+    def from_lengths(cls, values: NDArray[np.int32], lengths: Ids) -> "RaggedArray":
+        """Rows of these lengths, (rows,), one after another in the values."""
+        return cls(values, np.concatenate([[0], lengths.cumsum()]).astype(np.int64))
+
+    @classmethod
     def from_rows(cls, rows: Sequence[Sequence[int]]) -> "RaggedArray":
         lengths = np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
         values = np.fromiter((value for row in rows for value in row), dtype=np.int32, count=int(lengths.sum()))
+        return cls.from_lengths(values, lengths)
+
+    @classmethod
+    def stack(cls, parts: Sequence["RaggedArray"]) -> "RaggedArray":
+        """All rows of the first part, then those of the second, and so on; a copy."""
+        lengths = np.concatenate([part.lengths for part in parts])
+        values = np.concatenate([part.values for part in parts])
         return cls(values, np.concatenate([[0], lengths.cumsum()]).astype(np.int64))
 
     def __len__(self) -> int:
@@ -73,11 +85,10 @@ def join_rows(parts: Sequence[tuple[Ids, Ids]]) -> tuple[RaggedArray, list[Ids]]
         The joined rows, and per part where it ends within its row, (rows,).
     """
     ends = list(np.cumsum([lengths for _, lengths in parts], axis=0))
-    offsets = np.concatenate([[0], ends[-1].cumsum()]).astype(np.int64)
-    values = np.empty(int(offsets[-1]), dtype=np.int32)
-    for (part_values, lengths), end in zip(parts, ends, strict=True):
-        values[run_positions(offsets[:-1] + end - lengths, lengths)] = part_values
-    return RaggedArray(values, offsets), ends
+    joined = RaggedArray.from_lengths(np.empty(int(ends[-1].sum()), dtype=np.int32), ends[-1])
+    for (values, lengths), end in zip(parts, ends, strict=True):
+        joined.values[run_positions(joined.offsets[:-1] + end - lengths, lengths)] = values
+    return joined, ends
 
 
 def run_positions(starts: Ids, lengths: Ids) -> Ids:

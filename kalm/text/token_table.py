@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
@@ -26,6 +26,7 @@ TABLE_VERSION = 2
 
 # parts that are another part itself where the template gives them no text of their own
 SAME_AS = {"targets": "heads", "completion_heads": "heads", "completion_relations": "relations"}
+ENTITY_PARTS = ("heads", "tails", "targets", "completion_heads")  # those with a row per entity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +45,11 @@ class TokenTable:
     targets: RaggedArray  # one row per entity, the last token is the entity site; mostly the heads themselves
     completion_heads: RaggedArray  # one row per entity; the heads unless the template has a prompt
     completion_relations: RaggedArray  # one row per directed relation; the relations unless the template has a prompt
+
+    def with_entities(self, more: "TokenTable") -> "TokenTable":
+        """A table with the entities of another one after its own, and its own relations."""
+        parts = {name: RaggedArray.stack([getattr(self, name), getattr(more, name)]) for name in ENTITY_PARTS}
+        return replace(self, **parts)
 
     @property
     def max_length(self) -> int:
@@ -168,8 +174,9 @@ def _token_ids(texts: list[str], tokenizer: PreTrainedTokenizerFast, max_tokens:
     if _adds_leading_space(tokenizer):
         texts = [text.removeprefix(" ") for text in texts]
     # a special token's string inside a text (`<s>`, `<|im_end|>`) must become ordinary text
+    # silent about long texts, which are cut here, and whole sequences are checked against the LM
     encoded = tokenizer(
-        texts, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False
+        texts, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False, verbose=False
     ).input_ids
     return [ids[:max_tokens] for ids in encoded]
 

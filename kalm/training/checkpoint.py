@@ -44,6 +44,10 @@ class RankState:
             self.hard_negatives.neighbours = saved["neighbours"].numpy()
 
 
+def checkpoint_folder(checkpoints: Path, step: int) -> Path:
+    return checkpoints / f"step-{step:08d}"
+
+
 def save_checkpoint(engine: Any, state: RankState, step: int, checkpoints: Path) -> None:
     """Write `checkpoints/step-N` from all ranks, then drop the older ones.
 
@@ -61,7 +65,7 @@ def save_checkpoint(engine: Any, state: RankState, step: int, checkpoints: Path)
     if rank() == 0:
         write_json(unfinished / PROGRESS, {"step": step, "world_size": world_size()})
         _flush_to_disk(unfinished)
-        finished = checkpoints / f"step-{step:08d}"
+        finished = checkpoint_folder(checkpoints, step)
         unfinished.rename(finished)
         for older in checkpoints.glob("step-*"):
             if older != finished:

@@ -39,10 +39,11 @@ from kalm.training.memory import (
     parameter_sizes,
     states_of,
 )
+from kalm.training.meter import Meter
 from kalm.training.progress import negatives_in_words
 from kalm.training.result import save_model
 from kalm.training.stop import StopRequest, deepspeed_command
-from kalm.training.trainer import Meter, Trainer
+from kalm.training.trainer import Trainer
 
 NUM_CANDIDATES = 512  # steps, evenly spread over the run, whose lengths are looked up
 NUM_WARMUP_STEPS = 2  # not counted: threads, kernels and Adam's moments are made in the first

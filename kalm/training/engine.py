@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from typing import Any
 
 import torch
@@ -31,6 +32,8 @@ def init_distributed() -> torch.device:
     import deepspeed
 
     logging.getLogger("DeepSpeed").setLevel(logging.ERROR)
+    # ZeRO-3 calls collective operations by names that torch 2.13 renames
+    warnings.filterwarnings("ignore", r".torch\.distributed\.\w+_tensor. is deprecated", FutureWarning)
     if device.type == "cpu":
         # DeepSpeed would compile a shared-memory all-reduce: half a minute, a C++ compiler, and a lock that a
         # killed run leaves behind to hang the next one. gloo does the same work.

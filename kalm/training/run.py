@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from kalm.config import Config, TemplateConfig
+from kalm.config import Config, Scope
 from kalm.distributed import barrier, broadcast, rank, world_size
 from kalm.graph.inspect import coverage
 from kalm.graph.knowledge_graph import KnowledgeGraph
@@ -52,11 +52,14 @@ def _set_up(config: Config) -> Trainer:
     device = init_distributed()
     check_device(config, device)
     graph = load_graph(config.data.source.value, config.data.folder)
+    check_batch(config, graph, world_size())
     _say(coverage(graph))
+    if config.objective.negatives.scope is Scope.rank and world_size() == 1:
+        _say("note: objective.negatives.scope=rank changes nothing here: one process has the whole batch")
     tokenizer = _shared_tokenizer(config, graph)
     encoder = build_encoder(config.model, tokenizer, config.training.seed)
     table = _shared_table(config, graph, tokenizer)
-    check_table(table, encoder, config.template)
+    check_table(table, encoder, config)
     contrastive = ContrastiveObjective(
         config.objective,
         torch.from_numpy(graph.known_tail_keys(["train"])).to(device),
@@ -77,7 +80,29 @@ def _set_up(config: Config) -> Trainer:
     return trainer
 
 
-def check_table(table: TokenTable, encoder: DualViewLM, template: TemplateConfig) -> None:
+def check_batch(config: Config, graph: KnowledgeGraph, world_size: int) -> None:
+    """Refuse a batch that the graph cannot fill, before the LM is loaded.
+
+    Raises:
+        ValueError: a step takes more triples, or wants more hard negatives, than the graph has.
+    """
+    batch_size, num_triples = config.training.batch_size, len(graph.triples["train"])
+    if batch_size > num_triples:
+        raise ValueError(
+            f"training.batch_size={batch_size}: the graph has {num_triples} training triples; "
+            f"set it to {num_triples // world_size * world_size} or less"
+        )
+    hard_per_triple = config.objective.negatives.hard_per_triple
+    num_directed = batch_size // world_size * (2 if config.objective.inverse_view else 1)
+    if num_directed * hard_per_triple > graph.num_entities:
+        raise ValueError(
+            f"objective.negatives.hard_per_triple={hard_per_triple}: {num_directed} directed triples of each process "
+            f"want {num_directed * hard_per_triple} entities a step and the graph has {graph.num_entities}; set it to "
+            f"{graph.num_entities // num_directed} or less, or lower training.batch_size"
+        )
+
+
+def check_table(table: TokenTable, encoder: DualViewLM, config: Config) -> None:
     """Refuse sequences that the LM cannot take, before the first step.
 
     Raises:
@@ -85,9 +110,11 @@ def check_table(table: TokenTable, encoder: DualViewLM, template: TemplateConfig
     """
     limit = max_positions(encoder)
     if limit is not None and table.max_length > limit:
+        is_scratch = config.model.scratch is not None
         raise ValueError(
-            f"template.max_description_tokens={template.max_description_tokens}: the longest sequence has "
+            f"template.max_description_tokens={config.template.max_description_tokens}: the longest sequence has "
             f"{table.max_length} tokens and the LM takes {limit}; lower it, or template.max_name_tokens"
+            + (f", or set model.scratch.max_length={table.max_length} or more" if is_scratch else "")
         )
     num_embeddings = encoder.causal_lm.get_input_embeddings().num_embeddings
     if table.max_token >= num_embeddings:

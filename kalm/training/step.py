@@ -1,13 +1,13 @@
 """One training step."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from kalm.distributed import all_reduce_sum, world_size
+from kalm.distributed import all_reduce_sum, rank, world_size
 from kalm.objective.joint import JointObjective, Losses
 from kalm.objective.negatives import Sites
 from kalm.text.batch import Batch, SiteIds
@@ -34,7 +34,7 @@ def train_step(engine: Any, batches: Sequence[Batch]) -> Losses:
     contrastive = objective.contrastive(encoded.sites, batch.ids)
     total = objective.total(contrastive.loss, encoded.triple_completion)
     losses = Losses(total, contrastive.loss, encoded.triple_completion, contrastive.counts)
-    require_finite(losses)
+    require_finite(_terms(losses))
     engine.backward(total)
     engine.step()
     objective.contrastive.queue.push(contrastive.targets, contrastive.target_ids)
@@ -74,23 +74,67 @@ def _cached_step(engine: Any, batches: Sequence[Batch]) -> Losses:
         if place == len(batches) - 1:
             total = objective.total(contrastive.loss.detach(), triple_completion)
             losses = Losses(total, contrastive.loss.detach(), triple_completion, contrastive.counts)
-            require_finite(losses)
+            require_finite(_terms(losses))
         engine.backward(objective.total(surrogate, encoded.triple_completion), scale_wrt_gas=False)
         engine.step()  # does nothing before the last micro-batch
     objective.contrastive.queue.push(contrastive.targets, contrastive.target_ids)
     return losses
 
 
-def require_finite(losses: Losses) -> None:
-    """Stop before the weights are touched; a collective operation with the same answer on all ranks.
+def check_weights(engine: Any, batch: Batch) -> None:
+    """Look at the weights as they are now, and at one forward, which draws no random number and leaves no trace.
+
+    Args:
+        engine: as for `train_step`.
+        batch: of the same step on all ranks; a micro-batch will do.
 
     Raises:
-        FloatingPointError: a loss is nan or infinite on some rank.
+        FloatingPointError: a weight, an embedding's norm or its logarithm, the temperature or the language-model loss
+            is not finite on some rank; on all ranks.
     """
-    terms = torch.stack([losses.contrastive, losses.triple_completion]).double()
-    contrastive, triple_completion = (all_reduce_sum(terms) / world_size()).tolist()
-    if not torch.isfinite(torch.tensor([contrastive, triple_completion])).all():
-        raise FloatingPointError(f"contrastive {contrastive}, triple completion {triple_completion}")
+    objective: JointObjective = engine.module
+    (labels,) = objective.count_labels([batch])
+    objective.eval()
+    with torch.no_grad():
+        sites, triple_completion = engine(batch, labels)
+        # attention may take nan for a masked position, and a token of another batch is not read
+        weights = [_own_part(weight) for weight in objective.parameters() if weight.requires_grad]
+        sums = [weight.sum(dtype=torch.float32).to(engine.device) for weight in weights]  # some are in main memory
+    objective.train()
+    assert triple_completion is not None
+    # the contrastive term itself needs the tails, which may be in other micro-batches
+    embeddings = torch.cat([sites.query_embeddings, sites.entity_embeddings])
+    require_finite({
+        "sum of weights": torch.stack(sums).sum(),
+        # weights that overflow on the way leave rows of zeros, or of infinite norm, which make no unit vectors
+        "log-norm of embeddings": embeddings.norm(dim=1).log().mean(),
+        "temperature": sites.temperature[0],
+        "triple completion": triple_completion,
+    })  # fmt: skip
+
+
+def _own_part(weight: Any) -> Tensor:
+    """All of a weight; under ZeRO-3 what this rank holds of it, without the padding, which is never written."""
+    part: Tensor = getattr(weight, "ds_tensor", weight).flatten()
+    return part[: max(0, weight.ds_numel - rank() * len(part))] if hasattr(weight, "ds_numel") else part
+
+
+def require_finite(terms: Mapping[str, Tensor]) -> None:
+    """A collective operation with the same answer on all ranks.
+
+    Args:
+        terms: scalars by the name they have in the message.
+
+    Raises:
+        FloatingPointError: one of them is nan or infinite on some rank; the message has their means over ranks.
+    """
+    means = all_reduce_sum(torch.stack([*terms.values()]).double()) / world_size()
+    if not bool(means.isfinite().all()):
+        raise FloatingPointError(", ".join(f"{name} {mean}" for name, mean in zip(terms, means.tolist(), strict=True)))
+
+
+def _terms(losses: Losses) -> dict[str, Tensor]:
+    return {"contrastive": losses.contrastive, "triple completion": losses.triple_completion}
 
 
 def _random_state(device: torch.device) -> list[Tensor]:

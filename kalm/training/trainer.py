@@ -1,8 +1,7 @@
 """The training loop."""
 
-import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from transformers import PreTrainedTokenizerFast
@@ -11,16 +10,16 @@ from kalm.config import Config
 from kalm.distributed import all_reduce_sum, rank, world_size
 from kalm.evaluation.kgc import validation_metrics
 from kalm.graph.knowledge_graph import KnowledgeGraph
-from kalm.objective.joint import JointObjective, Losses
-from kalm.objective.negatives import COUNTED
+from kalm.objective.joint import JointObjective
 from kalm.text.batch import Batch
 from kalm.text.token_table import TokenTable, data_digests
 from kalm.training.batches import BatchMaker
-from kalm.training.checkpoint import RankState, load_checkpoint, save_checkpoint
+from kalm.training.checkpoint import RankState, checkpoint_folder, load_checkpoint, save_checkpoint
 from kalm.training.engine import initialize
+from kalm.training.meter import Meter
 from kalm.training.progress import ProgressDisplay, negatives_in_words
 from kalm.training.result import Kept, kept_model, save_model
-from kalm.training.step import train_step
+from kalm.training.step import check_weights, train_step
 from kalm.training.stop import StopRequest
 from kalm.training.tracking import Tracker
 
@@ -62,6 +61,7 @@ class Trainer:
             self.kept = kept_model(config)
         self._saved_step = self.step
         self._learning_rate = 0.0  # of the last step
+        self._last_batch: Batch | None = None  # its first micro-batch
         self._told_negatives = False
 
     def fit(self) -> None:
@@ -70,7 +70,7 @@ class Trainer:
         Ctrl-C and SIGTERM finish the step, save a checkpoint and leave.
 
         Raises:
-            ValueError: a loss is not finite.
+            ValueError: a loss is not finite, or the weights to be saved are broken.
         """
         training = self.config.training
         tracker = Tracker(self.config, self.step) if rank() == 0 else None
@@ -94,7 +94,7 @@ class Trainer:
             if tracker is not None:
                 tracker.close()
 
-    def take_step(self, step: int, meter: "Meter", stop: StopRequest) -> bool:
+    def take_step(self, step: int, meter: Meter, stop: StopRequest) -> bool:
         """The optimizer step of a number, on the meter's clock; True if any rank was told to stop.
 
         Raises:
@@ -103,21 +103,27 @@ class Trainer:
         meter.start_step()
         batches = self.batches.of_step(step, self.objective.encoder)
         self._learning_rate = self.engine.get_lr()[0]
-        losses = self._train_step(batches)
+        self._last_batch = batches[0]
+        with self._explained(f"a loss is not finite at step {step + 1}"):
+            losses = train_step(self.engine, batches)
         return meter.end_step(losses, batches, stop.asked)
 
-    def _train_step(self, batches: Sequence[Batch]) -> Losses:
+    @contextmanager
+    def _explained(self, fault: str) -> Iterator[None]:
+        """Turns numbers that are not finite into a line that says what is left and what to do."""
         try:
-            return train_step(self.engine, batches)
+            yield
         except FloatingPointError as error:
+            saved = "no checkpoint has been saved"
+            if self._saved_step:
+                saved = f"{checkpoint_folder(self.checkpoints, self._saved_step)} is from before and intact"
             raise ValueError(
-                f"a loss is not finite at step {self.step + 1} ({error}); the weights are those of step {self.step} "
-                "and a checkpoint saved before is intact; start anew with run.overwrite=true and "
+                f"{fault} ({error}); {saved}; start anew with run.overwrite=true, or another run.name, and "
                 f"training.learning_rate below {self.config.training.learning_rate:g} or a higher objective.temperature"
             ) from error
 
     def _after_step(
-        self, stopped: bool, meter: "Meter", tracker: Tracker | None, display: ProgressDisplay | None
+        self, stopped: bool, meter: Meter, tracker: Tracker | None, display: ProgressDisplay | None
     ) -> None:
         """Whatever is due; saved before a long validation."""
         training, every_steps = self.config.training, self.config.evaluation.every_steps
@@ -133,7 +139,11 @@ class Trainer:
             self._validate(tracker, display)
 
     def _save_checkpoint(self) -> None:
+        """Unless there is one of this step; a model is saved after it alone, so this check serves both."""
         if self.step > self._saved_step:
+            assert self._last_batch is not None
+            with self._explained(f"the update of step {self.step} broke the weights, which are not saved"):
+                check_weights(self.engine, self._last_batch)
             save_checkpoint(self.engine, self.state(), self.step, self.checkpoints)
             self._saved_step = self.step
 
@@ -141,7 +151,7 @@ class Trainer:
         """What a checkpoint holds of this rank beside the engine."""
         return RankState(queue=self.objective.contrastive.queue, hard_negatives=self.batches.hard_negatives)
 
-    def _log(self, meter: "Meter", tracker: Tracker | None, display: ProgressDisplay | None) -> None:
+    def _log(self, meter: Meter, tracker: Tracker | None, display: ProgressDisplay | None) -> None:
         metrics = {
             "step": self.step,
             "epoch": self.step * self.config.training.batch_size / self.batches.num_triples,
@@ -221,51 +231,6 @@ def num_steps(config: Config, graph: KnowledgeGraph) -> int:
     if training.max_steps is not None:
         return training.max_steps
     return max(1, int(-(-training.epochs * len(graph.triples["train"]) // training.batch_size)))
-
-
-class Meter:
-    """Sums over steps and ranks between two log steps; validation and checkpoints are not on its clock."""
-
-    def __init__(self, batch_size: int, device: torch.device) -> None:
-        self._batch_size = batch_size
-        self._device = device
-        self._reset()
-
-    def start_step(self) -> None:
-        self._step_start = time.perf_counter()
-
-    def end_step(self, losses: Losses, batches: Sequence[Batch], stop_asked: bool) -> bool:
-        """Count a step; True if any rank was told to stop, the same answer on all ranks."""
-        num_tokens = sum(batch.num_tokens for batch in batches)
-        num_padded_tokens = sum(batch.num_padded_tokens for batch in batches)
-        terms = torch.stack([losses.contrastive.detach(), losses.triple_completion.detach()]).double()
-        counted = torch.tensor([num_tokens, num_padded_tokens, stop_asked], dtype=torch.float64, device=self._device)
-        sums = all_reduce_sum(torch.cat([terms, losses.negatives, counted]))
-        stop = bool(sums[-1])  # waits for the device, so the step's time is whole
-        self._sums += sums
-        self._steps += 1
-        self._seconds += time.perf_counter() - self._step_start
-        return stop
-
-    def read_and_reset(self) -> dict[str, Any]:
-        contrastive, triple_completion, *negatives, tokens, padded_tokens, _ = self._sums.tolist()
-        rank_steps = self._steps * world_size()
-        metrics = {
-            "loss/contrastive": contrastive / rank_steps,
-            "loss/triple_completion": triple_completion / rank_steps,
-            **{f"negatives/{name}": count / rank_steps for name, count in zip(COUNTED, negatives, strict=True)},
-            "padding": 1 - tokens / padded_tokens,
-            "triples_per_second": self._batch_size * self._steps / self._seconds,
-            "tokens_per_second": tokens / self._seconds,
-            "seconds_per_step": self._seconds / self._steps,
-        }
-        self._reset()
-        return metrics
-
-    def _reset(self) -> None:
-        self._sums = torch.zeros(2 + len(COUNTED) + 3, dtype=torch.float64, device=self._device)
-        self._steps = 0
-        self._seconds = 0.0
 
 
 def _due(step: int, every: int) -> bool:

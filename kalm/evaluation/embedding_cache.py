@@ -1,0 +1,102 @@
+"""Embeddings of a run's entities, kept in the run's folder under a name that says all they depend on."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kalm.evaluation.encoding import encode_entities
+from kalm.evaluation.loaded_run import LoadedRun
+from kalm.model.loading import ADAPTER_CONFIG
+from kalm.text.token_table import table_digest
+
+# raised when the way tokens become embeddings changes, so that nothing computed in the old way is found
+ENCODING_VERSION = 1
+MODEL_CONFIGS = ("config.json", ADAPTER_CONFIG)
+
+
+def cached_entity_embeddings(run: LoadedRun, batch_tokens: int) -> Tensor:
+    """Unit vectors of all entities, (N, D), float32, memory-mapped; encoded on first use.
+
+    They lie in the run's folder, not beside the token tables: they may be larger than the model, they are of use to
+    this run alone, and so they go when it goes. The file appears by one rename, whole or not at all.
+
+    Raises:
+        ValueError: the model gives embeddings without a direction, or the file is damaged.
+    """
+    path = run.folder / "cache" / f"entities-{embeddings_digest(run)}.npy"
+    if not path.is_file():
+        save_whole(path, encode_entities(run.encoder, run.table, batch_tokens))
+    return open_embeddings(path, len(run.table.targets))
+
+
+def save_whole(path: Path, embeddings: Tensor) -> None:
+    """Write the file under another name and give it its own when it is complete."""
+    path.parent.mkdir(exist_ok=True)
+    # a name of this process alone: two that ask the same run at once must not write into one file
+    unfinished = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
+    try:
+        np.save(unfinished, embeddings.numpy())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def open_embeddings(path: Path, num_entities: int) -> Tensor:
+    """The file's matrix; nothing is read before it is used.
+
+    Raises:
+        ValueError: it is cut short, or has not one row of float32 for each entity.
+    """
+    try:
+        # copy on write: torch has no tensors that cannot be written to
+        matrix = np.load(path, mmap_mode="c")
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path}: not a whole array ({error}); delete it, it will be made anew") from error
+    if matrix.ndim != 2 or len(matrix) != num_entities or matrix.dtype != np.float32:
+        raise ValueError(f"{path}: {matrix.dtype} {matrix.shape}, expected float32 ({num_entities}, D); delete it, it "
+                         "will be made anew")  # fmt: skip
+    return torch.from_numpy(matrix)
+
+
+def embeddings_digest(run: LoadedRun) -> str:
+    """Hex digest of all that the embeddings depend on: weights, tokenizer, template, texts and precision.
+
+    Raises:
+        ValueError: the base of the run's adapter is a folder that is gone.
+    """
+    parts = (
+        str(ENCODING_VERSION),
+        model_digest(run),
+        table_digest(run.graph, run.tokenizer, run.template),
+        run.config.model.dtype.value,
+    )
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def model_digest(run: LoadedRun) -> str:
+    """Hex digest of the bytes of weights and configs, those of an adapter's base included.
+
+    Hashing takes about as long as loading did. A base with a hub name is known by its commit, which never changes.
+    """
+    folder = run.folder / "model"
+    parts = [_folder_digest(folder)]
+    if (folder / ADAPTER_CONFIG).is_file():
+        base = run.description["base"]
+        if Path(base).is_dir():
+            parts.append(_folder_digest(Path(base)))
+        else:
+            parts.append(f"{base}@{run.encoder.causal_lm.config._commit_hash}")
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _folder_digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix == ".safetensors" or path.name in MODEL_CONFIGS:
+            with path.open("rb") as file:
+                digest.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Asking a trained run: questions in people's words, answers with names."""

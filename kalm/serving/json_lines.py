@@ -1,0 +1,32 @@
+"""Reading JSON lines: one object of texts per line, each fault with its file and line."""
+
+import json
+from collections.abc import Collection, Iterator
+
+
+def read_json_lines(content: bytes, place: str, keys: Collection[str]) -> Iterator[tuple[int, dict[str, str | None]]]:
+    """Line number and object of each line that is not blank; values are texts or null.
+
+    Args:
+        content: UTF-8 text.
+        place: where it comes from, for messages.
+        keys: what an object may have.
+
+    Raises:
+        ValueError: a line is no such object.
+    """
+    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:  # also text that is not UTF-8
+            raise ValueError(f"{place}:{number}: not JSON ({error})") from None
+        if not isinstance(row, dict):
+            raise ValueError(f"{place}:{number}: expected an object with keys among {', '.join(keys)}")
+        for key, value in row.items():
+            if key not in keys:
+                raise ValueError(f"{place}:{number}: unknown key {key!r}; the keys are {', '.join(keys)}")
+            if value is not None and not isinstance(value, str):
+                raise ValueError(f"{place}:{number}: {key} must be a text or null, got {value!r}")
+        yield number, row
