@@ -70,7 +70,7 @@ def test_groups_equal_loops_over_the_training_triples(train, test):
 
     def seen(anchor, answer):
         missing = [frequency(anchor) == 0, frequency(answer) == 0]
-        return {(False, False): "both", (False, True): "all but the answer", (True, False): "all but the known entity",
+        return {(False, False): "both", (False, True): "answer unseen", (True, False): "known entity unseen",
                 (True, True): "neither"}[tuple(missing)]  # fmt: skip
 
     queries = [(h, t, h, r, t) for h, r, t in test for _ in range(2)]
@@ -125,5 +125,5 @@ def test_relations_and_entities_without_training_triples_have_groups_of_their_ow
     questions = Questions(graph, graph.directed("test"), ["train"])  # ann likes gnu, gnu likes ann, ...
     assert group_names(relation_category(questions))[:4] == ["not in training"] * 4
     assert group_names(seen_in_training(questions))[:4] == [
-        "all but the answer", "all but the known entity", "all but the known entity", "all but the answer",
+        "answer unseen", "known entity unseen", "known entity unseen", "answer unseen",
     ]  # fmt: skip

@@ -105,7 +105,7 @@ def seen_in_training(questions: Questions) -> Grouping:
     """Whether the answer and the known entity of the query stand in some training triple."""
     is_unseen = ~in_training(questions.graph)
     anchor, answer = is_unseen[questions.directed[:, HEAD]], is_unseen[questions.directed[:, TAIL]]
-    return Grouping(("both", "all but the answer", "all but the known entity", "neither"), 2 * anchor + answer)
+    return Grouping(("both", "answer unseen", "known entity unseen", "neither"), 2 * anchor + answer)
 
 
 def reverse_in_training(questions: Questions) -> Grouping:

@@ -33,7 +33,7 @@ def embedding_map(figure: Figure, vectors: Vectors, ids: Ids, graph: KnowledgeGr
     most_common = kinds[np.argsort(-counts, kind="stable")][: len(KINDS)]
     groups = [(~np.isin(relations, most_common), "other", (GREY, "o"))]
     groups += [
-        (relations == relation, short_path(relation_in_words(graph, int(relation)), 30), kind)
+        (relations == relation, short_path(relation_in_words(graph, int(relation)), 40), kind)
         for relation, kind in zip(most_common, KINDS, strict=False)
     ]
     size = 22 if len(ids) <= 500 else 9
@@ -49,11 +49,12 @@ def embedding_map(figure: Figure, vectors: Vectors, ids: Ids, graph: KnowledgeGr
         axes.annotate(
             short(graph.entity_names[ids[place]], 30), places[place], xytext=(4 if is_left else -4, 3),
             textcoords="offset points", ha="left" if is_left else "right", fontsize=7.5,
+            bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.5},
         )  # fmt: skip
     axes.grid(visible=False)
     axes.set(xticks=[], yticks=[], xlabel=f"first principal component ({shares[0]:.0%} of the variance)",
              ylabel=f"second ({shares[1]:.0%})")  # fmt: skip
-    figure.legend(loc="outside lower center", ncols=4)
+    figure.legend(loc="outside lower center", ncols=3)
 
 
 @picture

@@ -54,7 +54,7 @@ CURVES = {
 }
 MAX_POINTS = 2000  # of a scatter
 MAX_RELATIONS = 40
-RANK_BOUNDS = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
+RANK_BOUNDS = tuple(factor * 10**power for power in range(10) for factor in (1, 3))
 
 
 def picture(draw: Callable[Concatenate[Figure, P], None]) -> Callable[P, str]:
@@ -97,19 +97,19 @@ def training_curves(figure: Figure, logged: Sequence[Mapping[str, Any]]) -> None
 def rank_histogram(figure: Figure, ranks: Column, is_head: NDArray[np.bool_]) -> None:
     """Share of the queries of each direction in ranges of ranks; the first three are those of Hits@1, 3 and 10."""
     axes = figure.add_subplot()
-    num_bins = int(np.searchsorted(RANK_BOUNDS[:-1], ranks.max())) + 1
+    num_bins = int(np.searchsorted(RANK_BOUNDS, ranks.max())) + 1
     for place, direction in enumerate(("tail", "head")):
         of_direction = ranks[direction_masks(is_head)[direction]]
         if len(of_direction) == 0:
             continue
-        counts = np.bincount(np.searchsorted(RANK_BOUNDS[:-1], of_direction), minlength=num_bins)
+        shares = np.bincount(np.searchsorted(RANK_BOUNDS, of_direction), minlength=num_bins) / len(of_direction) * 100
         bars = axes.bar(
-            np.arange(num_bins) + 0.4 * (place - 0.5), 100 * counts / len(of_direction), width=0.38,
+            np.arange(num_bins) + 0.4 * (place - 0.5), shares, width=0.38,
             color=DIRECTION_COLOURS[direction], label=DIRECTION_NAMES[direction],
         )  # fmt: skip
-        labels = [f"{100 * count / len(of_direction):.0f}" if count else "" for count in counts]
+        labels = [f"{share:.0f}" if share >= 0.5 else "<1" if share else "" for share in shares]
         axes.bar_label(bars, labels, padding=1, fontsize=7.5)
-    names = ["1"] + [f"to {bound:,}" for bound in RANK_BOUNDS[1:num_bins]]
+    names = ["1"] + [f"to {compact(bound)}" for bound in RANK_BOUNDS[1:num_bins]]
     axes.set_xticks(np.arange(num_bins), names)
     axes.grid(visible=False, axis="x")
     axes.set(xlabel="rank of the answer (1 is best)", ylabel="% of the direction's queries")
@@ -160,6 +160,14 @@ def frequency_against_rank(figure: Figure, frequencies: NDArray[np.int64], ranks
     axes.set_ylim(bottom=0.9)
     axes.set(xlabel="training triples that the answer occurs in", ylabel="rank of the answer (1 is best)")
     figure.legend(loc="outside upper right", ncols=3)
+
+
+def compact(number: int) -> str:
+    """3000 -> 3k."""
+    for size, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if number >= size:
+            return f"{number // size}{letter}"
+    return str(number)
 
 
 def short(name: str, width: int) -> str:
