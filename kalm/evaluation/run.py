@@ -9,9 +9,10 @@ from omegaconf import OmegaConf
 from transformers import PreTrainedTokenizerFast
 
 from kalm.composition import of_this_version, read_config
-from kalm.config import Config, KgcConfig, Quantization, TemplateConfig
+from kalm.config import Config, KgcConfig, Quantization, Scores, TemplateConfig
 from kalm.evaluation import report
 from kalm.evaluation.entity_index import EntityIndex
+from kalm.evaluation.fused import Reranker
 from kalm.evaluation.kgc import (
     embed,
     metrics_by_direction,
@@ -50,9 +51,14 @@ def evaluate(config: KgcConfig) -> dict[str, Any]:
     queries = split_queries(graph, config.split)
 
     embeddings = embed(encoder.to(device), table, queries, config.evaluation)
-    del encoder  # room for the untrained one
     index = EntityIndex(embeddings.entities, device)
     ranks = rank_by_embedding(embeddings, index, queries, graph, config.evaluation, config.filter)
+    fused = None
+    if config.scores is Scores.fused:
+        reranker = Reranker(encoder, table, graph, index, description["temperature"], config.evaluation, config.fused)
+        fused = reranker.rank(queries, embeddings, ranks, config.filter)
+        del reranker
+    del encoder  # room for the untrained one
     baselines = {}
     if config.baselines:
         baselines = {
@@ -84,6 +90,11 @@ def evaluate(config: KgcConfig) -> dict[str, Any]:
         "step": description["step"],
         "environment": environment(),
     }
+    if fused is not None:
+        result["protocol"]["fused"] = fused.protocol
+        for score in ("generation", "fused"):
+            result[score] = metrics_by_direction(getattr(fused, score), queries, graph)
+        report.write_ranks(output / f"{name}.fused.ranks.tsv", queries, fused.fused, graph)
     write_json(output / f"{name}.json", result)
     _print(result, folder)
     return result
@@ -124,6 +135,9 @@ def _print(result: dict[str, Any], folder: Path) -> None:
     rows["trained LM"] = result["metrics"]["both"]
     rows["  tail (h, r, ?)"] = result["metrics"]["tail"]
     rows["  head (?, r, t)"] = result["metrics"]["head"]
+    for score in ("generation", "fused"):
+        if score in result:
+            rows[f"{score}, top {result['protocol']['fused']['top_k']}"] = result[score]["both"]
     facts = result["protocol"]
     caption = (
         f"filtered by {' + '.join(facts['filter'])}; ties {facts['ties']}; "
