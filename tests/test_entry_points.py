@@ -162,7 +162,7 @@ def test_evaluation_writes_files_from_which_ranks_and_metrics_can_be_recomputed(
 def test_fused_scores_stand_beside_the_embeddings_own(trained):
     result = trained.kgc("run=runs/whole", "split=valid", "scores=fused", "fused.top_k=4", "baselines=false")
     assert result.returncode == 0, result.stderr
-    for row in ("trained LM", "generation, top 4", "fused, top 4"):
+    for row in ("embedding", "generation, top 4", "fused, top 4"):
         assert row in result.stdout
     folder = trained.run("whole") / "eval"
     report = json.loads((folder / "kgc-valid.json").read_text())

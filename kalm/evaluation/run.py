@@ -90,11 +90,13 @@ def evaluate(config: KgcConfig) -> dict[str, Any]:
         "step": description["step"],
         "environment": environment(),
     }
+    fused_ranks = output / f"{name}.fused.ranks.tsv"
+    fused_ranks.unlink(missing_ok=True)  # of an earlier evaluation, beside which the other files are new
     if fused is not None:
         result["protocol"]["fused"] = fused.protocol
         for score in ("generation", "fused"):
             result[score] = metrics_by_direction(getattr(fused, score), queries, graph)
-        report.write_ranks(output / f"{name}.fused.ranks.tsv", queries, fused.fused, graph)
+        report.write_ranks(fused_ranks, queries, fused.fused, graph)
     write_json(output / f"{name}.json", result)
     _print(result, folder)
     return result
@@ -132,7 +134,7 @@ def _rank_untrained(
 
 def _print(result: dict[str, Any], folder: Path) -> None:
     rows = {system: metrics["both"] for system, metrics in result["baselines"].items()}
-    rows["trained LM"] = result["metrics"]["both"]
+    rows["embedding" if "fused" in result else "trained LM"] = result["metrics"]["both"]
     rows["  tail (h, r, ?)"] = result["metrics"]["tail"]
     rows["  head (?, r, t)"] = result["metrics"]["head"]
     for score in ("generation", "fused"):
