@@ -87,6 +87,13 @@ class IndexKind(Enum):
     pq = "pq"
 
 
+class Scores(Enum):
+    """What entities are ranked by: cosine alone, or the best of it anew with the likelihood of their texts."""
+
+    embedding = "embedding"
+    fused = "fused"
+
+
 class Algorithm(Enum):
     """How a sweep chooses its jobs: all combinations of the values given, or optuna's search among and between them."""
 
@@ -448,6 +455,30 @@ class Protocol:
 
 
 @dataclass(kw_only=True, slots=True)
+class FusedConfig:
+    """The order by cosine / temperature + alpha * log p(text | query) / length^beta, of the best entities by cosine."""
+
+    top_k: int  # entities per query in the new order; the others follow them by cosine
+    alphas: list[float]  # what alpha is chosen from; 0 leaves the cosine alone, and must be among them
+    betas: list[float]  # what beta is chosen from; 0 takes the whole text's likelihood, 1 the mean per token
+    num_valid_queries: int  # seeded sample of valid queries on which they are chosen
+    seed: int  # of that sample
+    neighbour_bonus: float  # added to neighbours of the query's head in the training graph; 0 turns it off
+    neighbour_hops: int  # triples to a neighbour at most
+
+    def __post_init__(self) -> None:
+        for key in ("top_k", "num_valid_queries", "neighbour_hops"):
+            require_at_least(f"fused.{key}", getattr(self, key), 1)
+        for key in ("alphas", "betas"):
+            values = getattr(self, key)
+            require(len(values) > 0 and all(math.isfinite(value) and value >= 0 for value in values),
+                    f"fused.{key}", values, "a list of finite numbers >= 0")  # fmt: skip
+        require(0 in self.alphas, "fused.alphas", self.alphas, "a list with 0 in it, the cosine alone")
+        require_at_least("fused.seed", self.seed, 0)
+        require_not_negative("fused.neighbour_bonus", self.neighbour_bonus)
+
+
+@dataclass(kw_only=True, slots=True)
 class KgcConfig:
     """Everything `eval/kgc.py` reads beside the run's own config."""
 
@@ -458,6 +489,8 @@ class KgcConfig:
     raw: bool  # metrics without a filter too
     tasks: list[Task]  # entity, and whichever of relation and classification are wanted beside it
     seed: int  # of the false triples made for classification
+    scores: Scores  # fused: report ranks by cosine, by generation and by both, side by side
+    fused: FusedConfig
     baselines: bool  # rank with the untrained LM and with relation frequencies too
     index: IndexKind  # that finds the predictions; ranks do not depend on it
     num_predictions: int  # best entities written per query
@@ -481,6 +514,10 @@ class KgcConfig:
         require(Task.classification not in self.tasks or self.split != "valid", "split", self.split,
                 "train or test with classification, whose thresholds are chosen on valid")  # fmt: skip
         require_at_least("seed", self.seed, 0)
+        require(self.scores is Scores.embedding or self.index is IndexKind.flat, "index", self.index.value,
+                "flat with scores=fused, whose list of best entities is exact")  # fmt: skip
+        require(self.split != "train" or self.fused.neighbour_bonus == 0, "fused.neighbour_bonus",
+                self.fused.neighbour_bonus, "0 with split=train, whose triples are the neighbours' own")  # fmt: skip
 
 
 @dataclass(kw_only=True, slots=True)

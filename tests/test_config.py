@@ -189,7 +189,7 @@ def test_values_are_shown_as_they_are_written(override, message):
         ("deepspeed.lr=1", "deepspeed.lr: there is no such key; deepspeed has zero_stage, offload_optimizer, "
                            "offload_parameters"),
         ("zzz=1", "zzz: there is no such key; there are run, data, model, template, objective, training, deepspeed, "
-                  "evaluation, tracking, sweep, debug"),
+                  "evaluation, ranking, tracking, sweep, debug"),
         ("model.lora.rank=2", "model.lora.rank has no place here: its section is null under the chosen group"),
         ("data=foo", "data=foo: there is no such choice; data is one of fb15k237, folder, umls, wn18rr"),
         ("~training.epochs", "training.epochs has no value"),

@@ -155,6 +155,22 @@ def test_evaluation_writes_files_from_which_ranks_and_metrics_can_be_recomputed(
     assert {prediction["known"] for prediction in first["predictions"]} == {True, False}
 
 
+def test_fused_scores_stand_beside_the_embeddings_own(trained):
+    result = trained.kgc("run=runs/whole", "split=valid", "scores=fused", "fused.top_k=4", "baselines=false")
+    assert result.returncode == 0, result.stderr
+    for row in ("embedding", "generation, top 4", "fused, top 4"):
+        assert row in result.stdout
+    folder = trained.run("whole") / "eval"
+    report = json.loads((folder / "kgc-valid.json").read_text())
+    assert report["generation"].keys() == report["fused"].keys() == report["metrics"].keys()
+    weights = report["protocol"]["fused"]["fused"]
+    tried = {(row["alpha"], row["beta"]): row["mrr"] for row in report["protocol"]["fused"]["choice"]["mrr"]["fused"]}
+    assert tried[weights["alpha"], weights["beta"]] == max(tried.values())
+    # here all valid queries are in the sample, but with another filter than that of the report
+    ranks = [float(line.split("\t")[4]) for line in (folder / "kgc-valid.fused.ranks.tsv").read_text().splitlines()]
+    assert report["fused"]["both"]["mrr"] == pytest.approx((1 / np.array(ranks)).mean(), abs=1e-12)
+
+
 def test_two_processes_give_the_losses_and_weights_of_one(workplace):
     exact = ("model.dropout=0.0", "training.max_steps=6")
     one = workplace.train("run.name=one", *exact)

@@ -12,8 +12,7 @@ from kalm.evaluation.kgc import by_group
 from kalm.evaluation.questions import Questions, in_training
 from kalm.evaluation.ranking import Ranks
 from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph, Triples, triple_keys
-
-Ids = NDArray[np.int64]
+from kalm.text.ragged import Ids
 
 
 class Meaning(NamedTuple):

@@ -67,6 +67,7 @@ def _read(folder: Path, split: str) -> _Evaluated:
         if not path.is_file():
             raise ValueError(f"{path}: not there; evaluate it first: python eval/kgc.py run={folder} split={split}")
     protocol = json.loads(described.read_text(encoding="utf-8"))["protocol"]
+    protocol.pop("fused", None)  # says nothing of the ranks compared here
     rows = []
     for number, line in enumerate(listed.read_text(encoding="utf-8").splitlines(), start=1):
         columns = line.split("\t")

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from kalm.distributed import all_reduce_sum
-from kalm.evaluation.entity_index import EntityIndex, Ids
+from kalm.evaluation.entity_index import EntityIndex
 from kalm.evaluation.questions import Questions
 from kalm.evaluation.ranking import Ranks
+from kalm.text.ragged import Ids
 
 # cosines closer than this are a tie: over a thousand times what rounding in float64 adds up to at D = 768, and far less
 # than what one bit of one float32 component changes
@@ -92,7 +93,7 @@ def _block(
     order = places.argsort()
     return _Block(
         queries.to(device),
-        _exact(queries, true_vectors).to(device),
+        _pairs(queries, true_vectors).to(device),
         left_out_rows[order].to(device),
         places[order].to(device),
     )
@@ -103,7 +104,7 @@ def _count(block: _Block, index: EntityIndex, columns: Ids, width: int) -> tuple
     device = block.queries.device
     better, equal = (torch.zeros(len(block.queries), dtype=torch.int64, device=device) for _ in range(2))
     true_scores = block.true_scores.float()[:, None]
-    rounding = (index.size + 4) / 2**24  # of the matrix product, of the true score in float32, and of their difference
+    rounding = rounding_of(index.size)
     is_better = torch.empty(len(block.queries), width, device=device)
     pairs_at_once = PAIRS_AT_ONCE[device.type]
     for start, tile_vectors in _tiles(index.vectors, columns, width):
@@ -119,7 +120,7 @@ def _count(block: _Block, index: EntityIndex, columns: Ids, width: int) -> tuple
         rows, places = (tile.abs_() <= rounding).nonzero(as_tuple=True)
         for at in range(0, len(rows), pairs_at_once):
             close = rows[at : at + pairs_at_once]
-            above = _exact(block.queries[close], vectors[places[at : at + pairs_at_once]]) - block.true_scores[close]
+            above = _pairs(block.queries[close], vectors[places[at : at + pairs_at_once]]) - block.true_scores[close]
             better.index_add_(0, close, (above > TIE).long())
             equal.index_add_(0, close, (above.abs() <= TIE).long())
     return better.cpu(), equal.cpu()
@@ -132,6 +133,22 @@ def _tiles(vectors: Tensor, columns: Ids, width: int) -> Iterator[tuple[int, Ten
         yield start, vectors[start : start + width] if all_of_them else vectors[columns[start : start + width]]
 
 
-def _exact(queries: Tensor, vectors: Tensor) -> Tensor:
+def rounding_of(size: int) -> float:
+    """How far the difference of two cosines in float32 is from the true one at most, for unit vectors of D = size."""
+    # a matrix product, the other score in float32, and their difference
+    return (size + 4) / 2**24
+
+
+def exact_cosines(queries: Tensor, rows: Tensor, index: EntityIndex, entity_ids: Ids) -> Tensor:
+    """Cosine of query rows[i] with entity entity_ids[i], (n,), float64; all processes of a sharded index call it."""
+    cosines = torch.empty(len(rows), dtype=torch.float64)
+    at_once = PAIRS_AT_ONCE["cuda"] if index.is_sharded else PAIRS_AT_ONCE["cpu"]  # few messages between processes
+    for at in range(0, len(rows), at_once):
+        part = slice(at, at + at_once)
+        cosines[part] = _pairs(queries[rows[part]], index.vectors_of(entity_ids[part]))
+    return cosines
+
+
+def _pairs(queries: Tensor, vectors: Tensor) -> Tensor:
     """Cosine of each pair of rows, (m, D) and (m, D) -> (m,), float64."""
     return queries.double().mul_(vectors).sum(dim=1)

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kalm.evaluation.kgc import Embedded
+from kalm.text.ragged import Ids
 
-Ids = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 
 NUM_DRAWN = 2000

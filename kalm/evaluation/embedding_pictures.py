@@ -8,9 +8,10 @@ import scipy.linalg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from kalm.evaluation.drawn import Ids, Vectors
+from kalm.evaluation.drawn import Vectors
 from kalm.evaluation.pictures import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, YELLOW, picture, short, short_path
 from kalm.graph.knowledge_graph import HEAD, RELATION, KnowledgeGraph
+from kalm.text.ragged import Ids
 
 NUM_LABELS = 14
 KINDS = ((BLUE, "o"), (ORANGE, "D"), (GREEN, "s"), (PINK, "^"), (RED, "v"), (SKY, "P"), (YELLOW, "X"))

@@ -4,17 +4,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from kalm.distributed import all_reduce_sum, rank, world_size
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.text.batch import pad_rows
-from kalm.text.ragged import RaggedArray, join_rows
+from kalm.text.ragged import Ids, RaggedArray, join_rows
 from kalm.text.token_table import TokenTable
-
-Ids = NDArray[np.int64]
 
 
 def encode_entities(encoder: DualViewLM, table: TokenTable, batch_tokens: int, ids: Ids | None = None) -> Tensor:

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from kalm.config import IndexKind
 from kalm.distributed import all_reduce_sum, gather
-
-Ids = NDArray[np.int64]
+from kalm.text.ragged import Ids
 
 RECALL_AT, WANTED_RECALL = 10, 0.95
 NUM_PROBES = 256  # entities whose neighbours are looked up to set and to measure an approximate index

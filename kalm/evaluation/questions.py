@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from kalm.config import Candidates, Protocol
-from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph, Triples, add_inverses
+from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph, Triples, add_inverses, triple_keys
 from kalm.graph.known_tails import known_tails
+from kalm.text.ragged import Ids
 
 DIRECTIONS = ("tail", "head")  # of rows 2i and 2i + 1: (h, r, ?) and (?, r, t)
 
@@ -57,6 +59,14 @@ class Questions:
             num_entities=self.graph.num_entities,
         )
 
+    def is_left_out(self, rows: Ids, entity_ids: Ids) -> NDArray[np.bool_]:
+        """Whether each entity has no place in the ranking of its query: a known answer, or no candidate; (n,)."""
+        asked = self.directed[rows]
+        asked[:, TAIL] = entity_ids
+        keys = triple_keys(asked, self.graph.num_relations, self.graph.num_entities)
+        is_known = np.isin(keys, self._filter_keys.numpy())
+        return is_known if self.is_candidate is None else is_known | ~self.is_candidate.numpy()[entity_ids]
+
 
 def split_questions(graph: KnowledgeGraph, split: str, protocol: Protocol) -> Questions:
     """Both directions of each triple of a split: row 2i is (h, r, ?) of triple i, row 2i + 1 (?, r, t).
@@ -88,7 +98,7 @@ def sampled_questions(
     return Questions(graph, directed, filter_splits)
 
 
-def in_training(graph: KnowledgeGraph) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def in_training(graph: KnowledgeGraph) -> NDArray[np.bool_]:
     """Which entities some training triple holds, (N,)."""
     seen = np.zeros(graph.num_entities, dtype=bool)
     seen[graph.triples["train"][:, [HEAD, TAIL]]] = True

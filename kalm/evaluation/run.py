@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kalm.config import IndexKind, KgcConfig, Quantization, Task, Ties
+from kalm.config import IndexKind, KgcConfig, Quantization, Scores, Task, Ties
 from kalm.distributed import rank, world_size
 from kalm.evaluation import report
 from kalm.evaluation.breakdown import breakdown
 from kalm.evaluation.drawn import DrawnEntities, draw_entities
+from kalm.evaluation.fused import Fused, Reranker
 from kalm.evaluation.kgc import (
     Embedded,
     by_direction,
@@ -46,7 +47,7 @@ def evaluate(config: KgcConfig) -> None:
     questions = split_questions(run.graph, config.split, protocol)
     embedded = _embed(run, questions, config)
     ranks = embedded.ranks(questions, config.ranking, run.device)
-    result = {
+    result: dict[str, Any] = {
         "split": config.split,
         "protocol": describe_protocol(questions, config.split, protocol),
         "metrics": by_direction(ranks, questions, protocol.ties),
@@ -60,6 +61,11 @@ def evaluate(config: KgcConfig) -> None:
         raw = embedded.ranks(unfiltered, config.ranking, run.device)
         result["raw"] = by_direction(raw, unfiltered, protocol.ties)
 
+    fused = _fused(run, questions, embedded, ranks, config) if config.scores is Scores.fused else None
+    if fused is not None:
+        result["protocol"]["fused"] = fused.protocol
+        result["generation"] = by_direction(fused.generation, questions, protocol.ties)
+        result["fused"] = by_direction(fused.fused, questions, protocol.ties)
     result |= _more_tasks(run, questions, embedded, config)
 
     output = run.folder / "eval"
@@ -67,6 +73,10 @@ def evaluate(config: KgcConfig) -> None:
     name = f"kgc-{config.split}"
     if rank() == 0:
         report.write_ranks(output / f"{name}.ranks.tsv", questions, ranks)
+        fused_ranks = output / f"{name}.fused.ranks.tsv"
+        fused_ranks.unlink(missing_ok=True)  # of an earlier evaluation, beside which the other files are new
+        if fused is not None:
+            report.write_ranks(fused_ranks, questions, fused.fused)
     if config.index is not IndexKind.flat:
         result["index"] = {"kind": config.index.value, "recall@10": embedded.index.tune()}
     approximate = "" if config.index is IndexKind.flat else f".{config.index.value}"
@@ -124,6 +134,12 @@ def _more_tasks(run: LoadedRun, questions: Questions, embedded: Embedded, config
     return tasks
 
 
+def _fused(run: LoadedRun, questions: Questions, embedded: Embedded, ranks: Ranks, config: KgcConfig) -> Fused:
+    temperature = run.description["temperature"]
+    reranker = Reranker(run.encoder, run.table, run.graph, embedded.index, temperature, config.ranking, config.fused)
+    return reranker.rank(questions, embedded.queries, ranks)
+
+
 def _embed(run: LoadedRun, questions: Questions, config: KgcConfig) -> Embedded:
     return embed(run.encoder, run.table, questions, config.ranking, kind=config.index, sharded=world_size() > 1)
 
@@ -139,10 +155,14 @@ def _untrained(run: LoadedRun, questions: Questions, config: KgcConfig) -> Embed
 def _side_by_side(result: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Metrics by system, the run's own by direction too, and the intervals of their MRR where there are any."""
     rows = {system: metrics["both"] for system, metrics in result["baselines"].items()}
-    of_model = {"trained LM": "both", "  tail (h, r, ?)": "tail", "  head (?, r, t)": "head"}
+    own = "embedding" if "fused" in result else "trained LM"
+    of_model = {own: "both", "  tail (h, r, ?)": "tail", "  head (?, r, t)": "head"}
     rows |= {name: result["metrics"][group] for name, group in of_model.items()}
     if "raw" in result:
         rows["trained LM, raw"] = result["raw"]["both"]
+    for score in ("generation", "fused"):
+        if score in result:
+            rows[f"{score}, top {result['protocol']['fused']['top_k']}"] = result[score]["both"]
     return rows, {name: result["intervals"][group]["mrr"] for name, group in of_model.items()}
 
 
