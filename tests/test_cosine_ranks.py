@@ -139,8 +139,10 @@ def test_an_approximate_index_is_searched_until_it_finds_enough(kind):
 
 
 def test_a_product_quantizer_says_what_it_finds_and_needs_enough_to_learn_from():
-    vectors = unit(300, 16, torch.Generator().manual_seed(0))
-    assert 0 < EntityIndex(vectors.repeat(40, 1) + 0.0, IndexKind.pq).tune() <= 1
+    vectors = unit(10_000, 4, torch.Generator().manual_seed(0))
+    index = EntityIndex(vectors, IndexKind.pq)
+    assert 0 < index.tune() < 1
+    assert index.search(vectors[:3], 5)[1].shape == (3, 5)
     with pytest.raises(ValueError, match="index=pq needs at least 256 entities"):
         EntityIndex(vectors[:255], IndexKind.pq)
 
