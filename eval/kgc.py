@@ -1,4 +1,4 @@
-"""Evaluate: `python eval/kgc.py run=runs/NAME [split=test] [KEY=VALUE ...]`; keys stand in kalm/config.py."""
+"""Evaluate: `python eval/kgc.py run=runs/NAME [split=test] [KEY=VALUE ...]`; keys stand in kalm/config/."""
 
 from pathlib import Path
 

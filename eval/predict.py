@@ -1,4 +1,4 @@
-"""Ask: `python eval/predict.py run=runs/NAME head=... relation=... [tail=...]`; keys stand in kalm/config.py."""
+"""Ask: `python eval/predict.py run=runs/NAME head=... relation=... [tail=...]`; keys stand in kalm/config/."""
 
 from dataclasses import fields
 

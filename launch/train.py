@@ -1,6 +1,6 @@
 """Train: `deepspeed launch/train.py [KEY=VALUE ...]`; sweep: `python launch/train.py --multirun KEY=VALUE,VALUE ...`.
 
-Keys and their meaning stand in kalm/config.py.
+Keys and their meaning stand in kalm/config/.
 """
 
 import os
