@@ -10,8 +10,8 @@ INSTALLED := $(VENV)/.installed
 .PHONY: demo test check lint format setup clean
 
 demo: setup
-	$(BIN)/deepspeed launch/train.py run.name=demo run.overwrite=true
-	$(BIN)/python eval/kgc.py run=runs/demo split=test
+	$(BIN)/deepspeed launch/train.py experiment=umls run.name=demo run.overwrite=true
+	$(BIN)/python eval/kgc.py run=runs/demo split=test scores=fused
 
 test: setup
 	$(BIN)/python -m pytest

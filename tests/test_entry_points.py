@@ -158,11 +158,13 @@ def test_evaluation_writes_files_from_which_ranks_and_metrics_can_be_recomputed(
 def test_fused_scores_stand_beside_the_embeddings_own(trained):
     result = trained.kgc("run=runs/whole", "split=valid", "scores=fused", "fused.top_k=4", "baselines=false")
     assert result.returncode == 0, result.stderr
-    for row in ("embedding", "generation, top 4", "fused, top 4"):
+    for row in ("embedding", "generation, top 4", "fused, top 4", "fused less embedding, MRR: "):
         assert row in result.stdout
     folder = trained.run("whole") / "eval"
     report = json.loads((folder / "kgc-valid.json").read_text())
     assert report["generation"].keys() == report["fused"].keys() == report["metrics"].keys()
+    difference = report["fused"]["both"]["mrr"] - report["metrics"]["both"]["mrr"]
+    assert report["fused_less_embedding"]["mrr"]["difference"] == pytest.approx(difference, abs=1e-12)
     weights = report["protocol"]["fused"]["fused"]
     tried = {(row["alpha"], row["beta"]): row["mrr"] for row in report["protocol"]["fused"]["choice"]["mrr"]["fused"]}
     assert tried[weights["alpha"], weights["beta"]] == max(tried.values())

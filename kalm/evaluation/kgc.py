@@ -13,7 +13,7 @@ from kalm.config import IndexKind, Protocol, RankingConfig, Ties
 from kalm.evaluation.cosine_ranks import rank_by_cosine
 from kalm.evaluation.encoding import encode_entities, encode_queries, own_rows
 from kalm.evaluation.entity_index import EntityIndex
-from kalm.evaluation.metrics import intervals, rank_metrics
+from kalm.evaluation.metrics import intervals, paired_differences, rank_metrics
 from kalm.evaluation.questions import DIRECTIONS, Questions, in_training, sampled_questions
 from kalm.evaluation.ranking import Ranks, rank_by_scores
 from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph
@@ -130,6 +130,15 @@ def by_group(
             if mask.any()
         }
     return metrics
+
+
+def differences(first: Ranks, second: Ranks, questions: Questions, ties: Ties) -> dict[str, Any]:
+    """Each metric of the second ranks less that of the first, both directions, with its interval."""
+    return paired_differences(
+        [ranks.with_ties(ties).numpy() for ranks in (first, second)],
+        [ranks.num_candidates.numpy() for ranks in (first, second)],
+        np.arange(len(questions)) // 2,
+    )
 
 
 def direction_masks(is_head: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:

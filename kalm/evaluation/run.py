@@ -18,6 +18,7 @@ from kalm.evaluation.kgc import (
     by_direction,
     by_relation,
     describe_protocol,
+    differences,
     embed,
     intervals_by_direction,
     rank_by_frequency,
@@ -66,6 +67,7 @@ def evaluate(config: KgcConfig) -> None:
         result["protocol"]["fused"] = fused.protocol
         result["generation"] = by_direction(fused.generation, questions, protocol.ties)
         result["fused"] = by_direction(fused.fused, questions, protocol.ties)
+        result["fused_less_embedding"] = differences(ranks, fused.fused, questions, protocol.ties)
     result |= _more_tasks(run, questions, embedded, config)
 
     output = run.folder / "eval"
@@ -172,6 +174,9 @@ def _print(result: dict[str, Any], folder: Path) -> None:
         print(f"predictions by index={result['index']['kind']}, recall@10 {result['index']['recall@10']:.3f}")
     title = f"{folder.name}, {result['split']}, step {result['step']}"
     report.print_table(title, rows, f"{report.in_words(result['protocol'])}; files in {folder / 'eval'}", mrr_intervals)
+    if joined := result.get("fused_less_embedding"):
+        low, high = joined["mrr"]["interval"]
+        print(f"fused less embedding, MRR: {joined['mrr']['difference']:+.4f}, 95 % {low:+.4f} to {high:+.4f}")
     if asked := result.get("relation_prediction"):
         caption = f"{asked['protocol']['num_candidates']:,} relations; score: {asked['protocol']['score']}"
         interval = {"trained LM": asked["intervals"]["mrr"]}
