@@ -69,10 +69,8 @@ def encode(encoder: DualViewLM, sequences: RaggedArray, batch_tokens: int, rows:
     Raises:
         ValueError: an embedding is not finite, or is zero.
     """
-    first, distinct_of = _distinct_rows(sequences)
     rows = np.arange(len(sequences)) if rows is None else rows
-    asked, place_of = np.unique(distinct_of[rows], return_inverse=True)
-    distinct = first[asked]
+    distinct, place_of = _distinct_rows(sequences, rows)
     device = next(encoder.parameters()).device
     was_training = encoder.training
     encoder.eval()
@@ -87,27 +85,28 @@ def encode(encoder: DualViewLM, sequences: RaggedArray, batch_tokens: int, rows:
     if bool((embeddings == 0).all(dim=1).any()):
         raise ValueError("the model gives an embedding that is zero, which has no direction; train it again")
     F.normalize(embeddings, dim=1, out=embeddings)
-    return embeddings if len(asked) == len(rows) else embeddings[torch.from_numpy(place_of)]
+    return embeddings if len(distinct) == len(rows) else embeddings[torch.from_numpy(place_of)]
 
 
 def own_rows(sequences: RaggedArray) -> Ids:
     """The sequences that this process is to encode: equal ones are with the same process, so that they tie exactly."""
-    _, distinct_of = _distinct_rows(sequences)
+    _, distinct_of = _distinct_rows(sequences, np.arange(len(sequences)))
     return np.flatnonzero(distinct_of % world_size() == rank())
 
 
-def _distinct_rows(sequences: RaggedArray) -> tuple[Ids, Ids]:
-    """First row of each distinct sequence, and for every row the place of its sequence among those."""
+def _distinct_rows(sequences: RaggedArray, rows: Ids) -> tuple[Ids, Ids]:
+    """The first of the rows with each distinct sequence, and for every row the place of its sequence among those."""
     places: dict[bytes, int] = {}
     first: list[int] = []
-    distinct_of = np.empty(len(sequences), dtype=np.int64)
-    values, offsets = np.ascontiguousarray(sequences.values), sequences.offsets.tolist()
-    for row in range(len(sequences)):
-        place = places.setdefault(values[offsets[row] : offsets[row + 1]].tobytes(), len(first))
+    place_of = np.empty(len(rows), dtype=np.int64)
+    values = np.ascontiguousarray(sequences.values)
+    starts, stops = (sequences.offsets[rows + more].tolist() for more in (0, 1))
+    for number, (row, start, stop) in enumerate(zip(rows.tolist(), starts, stops, strict=True)):
+        place = places.setdefault(values[start:stop].tobytes(), len(first))
         if place == len(first):
             first.append(row)
-        distinct_of[row] = place
-    return np.array(first, dtype=np.int64), distinct_of
+        place_of[number] = place
+    return np.array(first, dtype=np.int64), place_of
 
 
 def _length_sorted_batches(lengths: Ids, batch_tokens: int) -> Iterator[Ids]:
