@@ -74,6 +74,7 @@ def run(
             raise
         _fail(" ".join(str(error).split()))
     except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         sys.exit(130)
 
 

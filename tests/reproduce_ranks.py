@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 
 
-def ranks_from_embeddings(folder: Path, known: set[tuple[str, str, str]]) -> np.ndarray:
+def ranks_from_embeddings(folder: Path, split: str, known: set[tuple[str, str, str]]) -> np.ndarray:
     """Realistic ranks, filtered by `known` triples, in the order of queries.tsv; answers are those of ranks.tsv."""
     entities, queries = (np.load(folder / f"{name}.npy").astype(np.float64) for name in ("entities", "queries"))
     labels = (folder / "entities.tsv").read_text(encoding="utf-8").splitlines()
-    (listed,) = folder.glob("kgc-*.ranks.tsv")
+    listed = (folder / f"kgc-{split}.ranks.tsv").read_text(encoding="utf-8").splitlines()
+    asked = (folder / "queries.tsv").read_text(encoding="utf-8").splitlines()
     ranks = []
-    for query, line in zip(queries, listed.read_text(encoding="utf-8").splitlines(), strict=True):
+    for query, described, line in zip(queries, asked, listed, strict=True):
         head, relation, tail, direction = line.split("\t")[:4]
+        assert described == "\t".join((head if direction == "tail" else tail, relation, direction)), "another split's"
         triples = [(head, relation, e) if direction == "tail" else (e, relation, tail) for e in labels]
         true = labels.index(tail if direction == "tail" else head)
         above = entities @ query - entities[true] @ query
@@ -29,7 +31,7 @@ def ranks_from_embeddings(folder: Path, known: set[tuple[str, str, str]]) -> np.
 def main(run: Path, split: str, graph: Path) -> None:
     files = [graph / f"{name}.txt" for name in ("train", "valid", "test")]
     known = {tuple(line.split("\t")) for file in files for line in file.read_text(encoding="utf-8").splitlines()}
-    ranks = ranks_from_embeddings(run / "eval", known)
+    ranks = ranks_from_embeddings(run / "eval", split, known)
     lines = (run / "eval" / f"kgc-{split}.ranks.tsv").read_text(encoding="utf-8").splitlines()
     differing = int((ranks != [float(line.split("\t")[4]) for line in lines]).sum())
     print(f"{len(ranks)} ranks, {differing} differ; MRR {(1 / ranks).mean():.6f}, MR {ranks.mean():.4f}, "
@@ -37,4 +39,6 @@ def main(run: Path, split: str, graph: Path) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
     main(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))

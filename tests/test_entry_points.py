@@ -144,7 +144,7 @@ def test_evaluation_writes_files_from_which_ranks_and_metrics_can_be_recomputed(
         for split in ("train", "valid", "test")
         for line in (trained.folder / "toy" / f"{split}.txt").read_text().splitlines()
     }
-    assert ranks_from_embeddings(folder, known).tolist() == realistic.tolist()
+    assert ranks_from_embeddings(folder, "test", known).tolist() == realistic.tolist()
     for *_, rank, low, high, num_candidates in ranks:
         assert float(rank) == (int(low) + int(high)) / 2
         assert int(high) <= int(num_candidates)
@@ -156,20 +156,19 @@ def test_evaluation_writes_files_from_which_ranks_and_metrics_can_be_recomputed(
 
 
 def test_fused_scores_stand_beside_the_embeddings_own(trained):
-    result = trained.kgc("run=runs/whole", "split=valid", "scores=fused", "fused.top_k=4", "baselines=false")
+    result = trained.kgc("run=runs/whole", "split=test", "scores=fused", "fused.top_k=4", "baselines=false")
     assert result.returncode == 0, result.stderr
     for row in ("embedding", "generation, top 4", "fused, top 4", "fused less embedding, MRR: "):
         assert row in result.stdout
     folder = trained.run("whole") / "eval"
-    report = json.loads((folder / "kgc-valid.json").read_text())
+    report = json.loads((folder / "kgc-test.json").read_text())
     assert report["generation"].keys() == report["fused"].keys() == report["metrics"].keys()
     difference = report["fused"]["both"]["mrr"] - report["metrics"]["both"]["mrr"]
     assert report["fused_less_embedding"]["mrr"]["difference"] == pytest.approx(difference, abs=1e-12)
     weights = report["protocol"]["fused"]["fused"]
     tried = {(row["alpha"], row["beta"]): row["mrr"] for row in report["protocol"]["fused"]["choice"]["mrr"]["fused"]}
     assert tried[weights["alpha"], weights["beta"]] == max(tried.values())
-    # here all valid queries are in the sample, but with another filter than that of the report
-    ranks = [float(line.split("\t")[4]) for line in (folder / "kgc-valid.fused.ranks.tsv").read_text().splitlines()]
+    ranks = [float(line.split("\t")[4]) for line in (folder / "kgc-test.fused.ranks.tsv").read_text().splitlines()]
     assert report["fused"]["both"]["mrr"] == pytest.approx((1 / np.array(ranks)).mean(), abs=1e-12)
 
 

@@ -229,7 +229,14 @@ def test_neighbours_are_those_that_a_walk_reaches(toy_graph, num_hops):
         (["fused.betas=[]"], "fused.betas must be a list of finite numbers >= 0"),
         (["fused.neighbour_bonus=-1"], "fused.neighbour_bonus must be a finite number >= 0"),
         (["scores=fused", "index=ivf"], "index must be flat with scores=fused"),
-        (["fused.neighbour_bonus=1", "split=train"], "fused.neighbour_bonus must be 0 with split=train"),
+        (
+            ["scores=fused", "split=valid", "protocol.filter=[train,valid]"],
+            "split must be train or test with scores=fused",
+        ),
+        (
+            ["scores=fused", "fused.neighbour_bonus=1", "split=train"],
+            "fused.neighbour_bonus must be 0 with split=train",
+        ),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(overrides, message):

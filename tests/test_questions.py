@@ -24,7 +24,7 @@ def question(**parts) -> Question:
         ({"tail_description": "a cat", "relation": "likes", "head": "ann"}, "tail_description needs tail_text"),
         ({"head": " ", "relation": "likes"}, "head must be a label or name, got ' '"),
         ({"head": "ann", "relation": "likes", "k": 0}, "k must be a whole number >= 1"),
-        ({"head": "ann", "relation": "likes", "input": "-"}, "input must be left out where head and relation ask"),
+        ({"head": "ann", "relation": "likes", "input": "-"}, "input must be left out, or head and relation"),
     ],
 )
 def test_a_question_that_asks_for_nothing_or_too_much_is_refused(parts, message):
@@ -78,7 +78,7 @@ def test_questions_are_read_in_their_order_with_their_lines(tmp_path):
         (b'{"haed": "ann", "relation": "likes"}', "q.jsonl:1: unknown key 'haed'"),
         (b'{"head": 5, "relation": "likes"}', "q.jsonl:1: head must be a text or null, got 5"),
         (b'{"head": "ann"}', "q.jsonl:1: a question gives two of"),
-        (b'{"head": "\xff", "relation": "likes"}', "q.jsonl:1: not JSON"),
+        (b'{"head": "\xff", "relation": "likes"}', "q.jsonl:1: not UTF-8 text"),
         (b"\n \n", "no question"),
     ],
 )

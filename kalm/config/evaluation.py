@@ -121,15 +121,25 @@ class KgcConfig:
         require(set(names) <= set(splits) and self.split in names, "protocol.filter", list(names),
                  f"a list of splits among train, valid and test, {self.split} being one of them")  # fmt: skip
         require_at_least("num_predictions", self.num_predictions, 1)
-        require((self.run is None) != (self.compare is None), "run", self.run,
-                "a run's folder, or null with compare=[FOLDER,FOLDER]")  # fmt: skip
-        require(self.compare is None or len(self.compare) == 2, "compare", self.compare, "two runs' folders")
+        if (self.run is None) == (self.compare is None):
+            raise ValueError(
+                "give either run=FOLDER, a run to evaluate, or compare=[FOLDER,FOLDER], two evaluated runs"
+            )
+        require(self.compare is None or len(set(self.compare)) == len(self.compare) == 2, "compare",
+                self.compare and list(self.compare), "two runs' folders")  # fmt: skip
         tasks = [task.value for task in self.tasks]
-        require(Task.entity in self.tasks, "tasks", tasks, "a list of entity, relation, classification with entity")
+        require(
+            Task.entity in self.tasks,
+            "tasks",
+            tasks,
+            "a list with entity in it, and relation and classification if they are wanted",
+        )
         require(Task.classification not in self.tasks or self.split != "valid", "split", self.split,
                 "train or test with classification, whose thresholds are chosen on valid")  # fmt: skip
         require_at_least("seed", self.seed, 0)
         require(self.scores is Scores.embedding or self.index is IndexKind.flat, "index", self.index.value,
                 "flat with scores=fused, whose list of best entities is exact")  # fmt: skip
-        require(self.split != "train" or self.fused.neighbour_bonus == 0, "fused.neighbour_bonus",
+        require(self.scores is Scores.embedding or self.split != "valid", "split", self.split,
+                "train or test with scores=fused, whose weights are chosen on valid")  # fmt: skip
+        require(self.scores is Scores.embedding or self.split != "train" or self.fused.neighbour_bonus == 0, "fused.neighbour_bonus",
                 self.fused.neighbour_bonus, "0 with split=train, whose triples are the neighbours' own")  # fmt: skip

@@ -39,7 +39,9 @@ class PredictConfig(Question):
         if self.input is None:
             check_question(self)
         else:
-            require(not asked, "input", self.input, f"left out where {' and '.join(asked)} ask a question")
+            require(
+                not asked, "input", self.input, f"left out, or {' and '.join(asked)}: a file asks, or the command line"
+            )
 
 
 def check_question(question: Question) -> None:

@@ -69,7 +69,7 @@ def _read(folder: Path, split: str) -> _Evaluated:
     protocol = json.loads(described.read_text(encoding="utf-8"))["protocol"]
     protocol.pop("fused", None)  # says nothing of the ranks compared here
     rows = []
-    for number, line in enumerate(listed.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(listed.read_text(encoding="utf-8").removesuffix("\n").split("\n"), start=1):
         columns = line.split("\t")
         if len(columns) != NUM_CANDIDATES + 1:
             raise ValueError(

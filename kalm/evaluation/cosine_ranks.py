@@ -56,6 +56,7 @@ def rank_by_cosine(
     column_of[index.ids[columns]] = np.arange(len(columns))
     better, equal, left_out = (torch.zeros(len(questions), dtype=torch.int64) for _ in range(3))
     width = _tile_width(memory_mib, device, min(QUERIES_AT_ONCE, len(questions)))
+    torch.backends.cuda.matmul.allow_tf32 = False  # its products are rounded far more coarsely
     for start in range(0, len(questions), QUERIES_AT_ONCE):
         rows = slice(start, start + QUERIES_AT_ONCE)
         block = _block(index, queries[rows], questions, rows, column_of, device)

@@ -57,7 +57,7 @@ def log_probabilities(
     Raises:
         ValueError: the LM's attention does not reach over query and text, or a result is not finite.
     """
-    _require_reach(encoder, int(queries.lengths.max()) + tree.max_length)
+    _require_reach(encoder, int(queries.lengths.max(initial=0)) + tree.max_length)
     # tokens of candidates before each, from its query's first on
     num_tokens = np.concatenate([[0], tree.paths.lengths_of(candidates.values.astype(np.int64)).cumsum()])
     tree_tokens = np.diff(num_tokens[candidates.offsets])

@@ -54,6 +54,8 @@ def write_predictions(
         relation_id = query[RELATION] % graph.num_relations
         predictions = []
         for score, entity in zip(row_scores, row_ids, strict=True):
+            if score == -np.inf:  # an approximate index found no more
+                break
             triple = (query[HEAD], relation_id, entity) if direction == "tail" else (entity, relation_id, query[HEAD])
             predictions.append({
                 "entity": graph.entity_labels[entity],
@@ -118,18 +120,23 @@ def print_table(
 
 def in_words(protocol: dict[str, Any]) -> str:
     """The protocol, for the line under a table."""
-    filtered = f"filtered by {' + '.join(protocol['filter'])}"
-    return (
-        f"{filtered}; ties {protocol['ties']}; {protocol['num_candidates']:,} candidates ({protocol['candidates']}); "
-        f"{protocol['num_unseen']:,} triples with an entity unseen in training {protocol['unseen']}; "
-        f"{protocol['num_duplicates']:,} duplicates {protocol['duplicates']}; intervals over triples"
-    )
+    parts = [
+        f"filtered by {' + '.join(protocol['filter'])}",
+        f"ties {protocol['ties']}",
+        f"{protocol['num_candidates']:,} candidates ({protocol['candidates']})",
+    ]
+    if protocol["num_unseen"]:
+        parts.append(f"triples with an entity unseen in training: {protocol['num_unseen']:,}, {protocol['unseen']}")
+    if protocol["num_duplicates"]:
+        parts.append(f"duplicated triples: {protocol['num_duplicates']:,}, {protocol['duplicates']}")
+    return "; ".join([*parts, "intervals over triples"])
 
 
 def print_differences(title: str, result: Mapping[str, Any], caption: str) -> None:
     """Paired differences by metric and direction; those whose interval leaves out 0 are marked."""
     table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
-    for name in ("", "metric", "first", "second", "difference", "95 %", ""):
+    names = (Path(result[place]).name for place in ("first", "second"))
+    for name in ("", "metric", *names, "difference", "95 %", ""):
         table.add_column(name, justify="left" if not name or name == "metric" else "right")
     for group in ("both", "tail", "head"):
         for metric in METRICS:

@@ -74,6 +74,8 @@ def evaluate(config: KgcConfig) -> None:
     output.mkdir(exist_ok=True)
     name = f"kgc-{config.split}"
     if rank() == 0:
+        # it comes last, so that ranks without it are known to be of an evaluation that was broken off
+        (output / f"{name}.json").unlink(missing_ok=True)
         report.write_ranks(output / f"{name}.ranks.tsv", questions, ranks)
         fused_ranks = output / f"{name}.fused.ranks.tsv"
         fused_ranks.unlink(missing_ok=True)  # of an earlier evaluation, beside which the other files are new
@@ -176,7 +178,9 @@ def _print(result: dict[str, Any], folder: Path) -> None:
     report.print_table(title, rows, f"{report.in_words(result['protocol'])}; files in {folder / 'eval'}", mrr_intervals)
     if joined := result.get("fused_less_embedding"):
         low, high = joined["mrr"]["interval"]
-        print(f"fused less embedding, MRR: {joined['mrr']['difference']:+.4f}, 95 % {low:+.4f} to {high:+.4f}")
+        chosen = result["protocol"]["fused"]["fused"]
+        print(f"fused less embedding, MRR: {joined['mrr']['difference']:+.4f}, 95 % {low:+.4f} to {high:+.4f}; "
+              f"chosen on valid: alpha {chosen['alpha']:g}, beta {chosen['beta']:g}")  # fmt: skip
     if asked := result.get("relation_prediction"):
         caption = f"{asked['protocol']['num_candidates']:,} relations; score: {asked['protocol']['score']}"
         interval = {"trained LM": asked["intervals"]["mrr"]}

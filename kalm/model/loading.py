@@ -110,7 +110,8 @@ def load_trained(folder: Path, dtype: Dtype) -> tuple[DualViewLM, PreTrainedToke
         description = json.loads((folder / KALM_FILE).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{folder / KALM_FILE}: not JSON ({error}); train the run again") from error
-    tokenizer = load_saved_tokenizer(str(folder))
+    with _fault_of_run(folder):
+        tokenizer = load_saved_tokenizer(str(folder))
     if (folder / ADAPTER_CONFIG).is_file():
         require_adapter(folder)
         import peft
@@ -122,8 +123,18 @@ def load_trained(folder: Path, dtype: Dtype) -> tuple[DualViewLM, PreTrainedToke
         except RuntimeError as error:
             raise ValueError(f"{folder}: the adapter does not fit {description['base']}: {_one_line(error)}") from error
     else:
-        lm = _pretrained_lm(str(folder), dtype)
+        with _fault_of_run(folder):
+            lm = _pretrained_lm(str(folder), dtype)
     return DualViewLM(lm, dropout=0.0).eval(), tokenizer, description
+
+
+@contextmanager
+def _fault_of_run(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{folder}: a file of the trained model is missing or damaged; restore it, or train the run "
+                         f"again ({str(error).partition(': ')[2]})") from error  # fmt: skip
 
 
 def require_adapter(folder: Path) -> None:

@@ -20,7 +20,9 @@ def read_json_lines(content: bytes, place: str, keys: Collection[str]) -> Iterat
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:  # also text that is not UTF-8
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{place}:{number}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+        except ValueError as error:
             raise ValueError(f"{place}:{number}: not JSON ({error})") from None
         if not isinstance(row, dict):
             raise ValueError(f"{place}:{number}: expected an object with keys among {', '.join(keys)}")

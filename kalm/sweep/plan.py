@@ -15,6 +15,7 @@ TAKEN = {
     "run.overwrite": "delete the sweep's folder to start anew",
     "training.resume": "the same command again continues a sweep",
     "training.dry_run": "an estimate leaves no run to compare; ask for it without --multirun",
+    "evaluation.patience": "every job is trained to its end",
     "training.stop_after_steps": "every job is trained to its end; Ctrl-C stops a sweep",
 }
 

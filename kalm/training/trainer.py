@@ -63,6 +63,7 @@ class Trainer:
         self._learning_rate = 0.0  # of the last step
         self._last_batch: Batch | None = None  # its first micro-batch
         self._told_negatives = False
+        self._validated_step = 0
 
     def fit(self) -> None:
         """Train to the last step, or until told to stop.
@@ -87,6 +88,9 @@ class Trainer:
                 self._save_checkpoint()
                 if not self.config.evaluation.every_steps:
                     self._save_model()
+                elif self.step == self.total_steps and self._validated_step != self.step:
+                    # told to stop in the last step, or resumed after it
+                    self._validate(tracker, display)
                 self._say_goodbye(display)
         finally:
             if display is not None:
@@ -185,6 +189,7 @@ class Trainer:
 
     def _validate(self, tracker: Tracker | None, display: ProgressDisplay | None) -> None:
         metrics = self.valid_metrics()
+        self._validated_step = self.step
         is_better = self.kept is None or metrics["mrr"] > self.kept.valid_mrr
         if is_better:
             self.kept = Kept(step=self.step, valid_mrr=metrics["mrr"])
