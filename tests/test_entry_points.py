@@ -336,6 +336,7 @@ def test_quantization_without_a_gpu_is_one_line(workplace, model_folder):
 DIVERGING = ("training.warmup_ratio=0.0", "training.max_gradient_norm=0")
 
 
+@pytest.mark.slow
 def test_weights_that_an_update_broke_stop_all_processes_and_are_not_saved(workplace):
     result = workplace.train(
         "run.name=broken-weights", "training.learning_rate=1e30", "training.max_steps=2", *DIVERGING,

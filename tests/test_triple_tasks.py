@@ -265,7 +265,7 @@ def test_an_evaluation_writes_the_tasks_it_is_asked_for(tmp_path, make_scorer, e
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"tasks": ["relation"]}, "tasks must be a list of entity, relation, classification with entity"),
+        ({"tasks": ["relation"]}, "tasks must be a list with entity in it"),
         ({"tasks": ["entity", "classification"], "split": "valid"}, "split must be train or test with classification"),
         ({"seed": -1}, "seed must be a whole number >= 0"),
     ],

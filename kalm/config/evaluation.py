@@ -141,5 +141,6 @@ class KgcConfig:
                 "flat with scores=fused, whose list of best entities is exact")  # fmt: skip
         require(self.scores is Scores.embedding or self.split != "valid", "split", self.split,
                 "train or test with scores=fused, whose weights are chosen on valid")  # fmt: skip
-        require(self.scores is Scores.embedding or self.split != "train" or self.fused.neighbour_bonus == 0, "fused.neighbour_bonus",
-                self.fused.neighbour_bonus, "0 with split=train, whose triples are the neighbours' own")  # fmt: skip
+        has_bonus = self.scores is Scores.fused and self.fused.neighbour_bonus > 0
+        require(self.split != "train" or not has_bonus, "fused.neighbour_bonus", self.fused.neighbour_bonus,
+                "0 with split=train, whose triples are the neighbours' own")  # fmt: skip

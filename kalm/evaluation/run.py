@@ -64,10 +64,7 @@ def evaluate(config: KgcConfig) -> None:
 
     fused = _fused(run, questions, embedded, ranks, config) if config.scores is Scores.fused else None
     if fused is not None:
-        result["protocol"]["fused"] = fused.protocol
-        result["generation"] = by_direction(fused.generation, questions, protocol.ties)
-        result["fused"] = by_direction(fused.fused, questions, protocol.ties)
-        result["fused_less_embedding"] = differences(ranks, fused.fused, questions, protocol.ties)
+        _add_fused(result, fused, ranks, questions, protocol.ties)
     result |= _more_tasks(run, questions, embedded, config)
 
     output = run.folder / "eval"
@@ -142,6 +139,13 @@ def _fused(run: LoadedRun, questions: Questions, embedded: Embedded, ranks: Rank
     temperature = run.description["temperature"]
     reranker = Reranker(run.encoder, run.table, run.graph, embedded.index, temperature, config.ranking, config.fused)
     return reranker.rank(questions, embedded.queries, ranks)
+
+
+def _add_fused(result: dict[str, Any], fused: Fused, ranks: Ranks, questions: Questions, ties: Ties) -> None:
+    result["protocol"]["fused"] = fused.protocol
+    result["generation"] = by_direction(fused.generation, questions, ties)
+    result["fused"] = by_direction(fused.fused, questions, ties)
+    result["fused_less_embedding"] = differences(ranks, fused.fused, questions, ties)
 
 
 def _embed(run: LoadedRun, questions: Questions, config: KgcConfig) -> Embedded:
