@@ -198,6 +198,7 @@ def test_a_dry_run_prints_what_the_run_needs_and_leaves_the_old_one(tmp_path, of
     assert list((tmp_path / "runs").iterdir()) == [run]
 
 
+@pytest.mark.slow
 def test_a_dry_run_on_two_processes_counts_what_is_done_beside_the_steps_and_leaves_nothing(
     tmp_path, offline_environment
 ):
