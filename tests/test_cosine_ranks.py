@@ -84,7 +84,7 @@ def test_ranks_equal_one_entity_at_a_time(seed, num_entities, size, restricted, 
 
 def test_a_tile_stays_within_its_memory():
     for num_queries, memory_mib in ((1, 1), (1024, 1), (1024, 16)):
-        width = cosine_ranks._tile_width(memory_mib, torch.device("cuda"), num_queries)
+        width = cosine_ranks.tile_width(memory_mib, torch.device("cuda"), num_queries)
         assert 0 < width * num_queries * cosine_ranks.BYTES_PER_SCORE <= memory_mib * 2**20
 
 

@@ -75,7 +75,7 @@ def encode(encoder: DualViewLM, sequences: RaggedArray, batch_tokens: int, rows:
     was_training = encoder.training
     encoder.eval()
     embeddings = torch.empty(len(distinct), encoder.embedding_size)
-    for batch in _length_sorted_batches(sequences.lengths_of(distinct), batch_tokens):
+    for batch in batches_by_cost(sequences.lengths_of(distinct), batch_tokens):
         values, lengths = sequences.take(distinct[batch])
         sites = torch.from_numpy(lengths - 1).to(device)
         embeddings[torch.from_numpy(batch)] = encoder.embed_last(pad_rows(values, lengths).to(device), sites).cpu()
@@ -109,11 +109,11 @@ def _distinct_rows(sequences: RaggedArray, rows: Ids) -> tuple[Ids, Ids]:
     return np.array(first, dtype=np.int64), place_of
 
 
-def _length_sorted_batches(lengths: Ids, batch_tokens: int) -> Iterator[Ids]:
-    """Rows in batches, longest first, so that a lack of memory shows at once."""
-    order = np.argsort(-lengths, kind="stable")
+def batches_by_cost(costs: Ids, batch_tokens: int) -> Iterator[Ids]:
+    """Rows of similar cost in tokens, the costliest first, so that a lack of memory shows at once."""
+    order = np.argsort(-costs, kind="stable")
     start = 0
     while start < len(order):
-        size = max(1, batch_tokens // int(lengths[order[start]]))
+        size = max(1, batch_tokens // int(costs[order[start]]))
         yield order[start : start + size]
         start += size

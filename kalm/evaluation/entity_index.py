@@ -110,7 +110,7 @@ class EntityIndex:
             return [None]
         assert self._index is not None
         most = self._index.nlist if self.kind is IndexKind.ivf else len(self.vectors)
-        return [*(2**power for power in range(most.bit_length())), most]
+        return [*(2**power for power in range((most - 1).bit_length())), most]
 
     def _sum(self, value: Tensor) -> Tensor:
         return all_reduce_sum(value) if self.is_sharded else value

@@ -93,9 +93,8 @@ def by_direction(ranks: Ranks, questions: Questions, ties: Ties = Ties.realistic
 def intervals_by_direction(ranks: Ranks, questions: Questions, ties: Ties) -> dict[str, Any]:
     """`both`, `tail` and `head` -> bootstrap 95 % interval of each metric; a direction without queries has none."""
     chosen, num_candidates = ranks.with_ties(ties).numpy(), ranks.num_candidates.numpy()
-    triples = np.arange(len(questions)) // 2
     return {
-        name: intervals(chosen[mask], num_candidates[mask], triples[mask])
+        name: intervals(chosen[mask], num_candidates[mask], questions.triple_of[mask])
         for name, mask in direction_masks(questions.is_head).items()
     }
 
@@ -137,7 +136,7 @@ def differences(first: Ranks, second: Ranks, questions: Questions, ties: Ties) -
     return paired_differences(
         [ranks.with_ties(ties).numpy() for ranks in (first, second)],
         [ranks.num_candidates.numpy() for ranks in (first, second)],
-        np.arange(len(questions)) // 2,
+        questions.triple_of,
     )
 
 

@@ -15,7 +15,7 @@ from kalm.evaluation.kgc import Embedded
 from kalm.evaluation.metrics import HITS_AT, METRICS
 from kalm.evaluation.questions import DIRECTIONS, Questions
 from kalm.evaluation.ranking import Ranks
-from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph
+from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph, first_split_with
 from kalm.provenance import write_text
 
 
@@ -47,23 +47,25 @@ def write_predictions(
     scores, ids = embedded.index.search(embedded.queries, num_predictions)
     if rank() > 0:
         return
-    splits = {split: set(map(tuple, graph.triples[split].tolist())) for split in filter_splits}
+    answered = np.repeat(questions.directed, ids.shape[1], axis=0)
+    answered[:, TAIL] = ids.flatten().numpy()
+    known_in = first_split_with(graph, answered, filter_splits).reshape(ids.shape)
+    columns = (questions.directed.tolist(), scores.tolist(), ids.tolist(), known_in.tolist())
     lines = []
-    for query, row_scores, row_ids in zip(questions.directed.tolist(), scores.tolist(), ids.tolist(), strict=True):
+    for query, row_scores, row_ids, row_splits in zip(*columns, strict=True):
         anchor, relation, direction = describe_query(query, graph)
         relation_id = query[RELATION] % graph.num_relations
         predictions = []
-        for score, entity in zip(row_scores, row_ids, strict=True):
+        for score, entity, split in zip(row_scores, row_ids, row_splits, strict=True):
             if score == -np.inf:  # an approximate index found no more
                 break
-            triple = (query[HEAD], relation_id, entity) if direction == "tail" else (entity, relation_id, query[HEAD])
             predictions.append({
                 "entity": graph.entity_labels[entity],
                 "name": graph.entity_names[entity],
                 "score": round(score, 6),
-                "known_in": next((split for split, known in splits.items() if triple in known), None),
+                "known_in": split,
+                "known": split is not None,
             })  # fmt: skip
-            predictions[-1]["known"] = predictions[-1]["known_in"] is not None
         lines.append(json.dumps({
             "anchor": anchor,
             "anchor_name": graph.entity_names[query[HEAD]],

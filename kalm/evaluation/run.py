@@ -30,6 +30,7 @@ from kalm.evaluation.relation_prediction import relation_prediction
 from kalm.evaluation.triple_classification import triple_classification
 from kalm.evaluation.triple_scores import TripleScorer
 from kalm.graph.sources import load_negatives
+from kalm.model.dual_view_lm import DualViewLM
 from kalm.model.loading import build_encoder
 from kalm.provenance import environment, write_json, write_text
 
@@ -46,7 +47,7 @@ def evaluate(config: KgcConfig) -> None:
     run = load_run(Path(config.run).expanduser())
     protocol = config.protocol
     questions = split_questions(run.graph, config.split, protocol)
-    embedded = _embed(run, questions, config)
+    embedded = _embed(run.encoder, run, questions, config, config.index)
     ranks = embedded.ranks(questions, config.ranking, run.device)
     result: dict[str, Any] = {
         "split": config.split,
@@ -148,8 +149,10 @@ def _add_fused(result: dict[str, Any], fused: Fused, ranks: Ranks, questions: Qu
     result["fused_less_embedding"] = differences(ranks, fused.fused, questions, ties)
 
 
-def _embed(run: LoadedRun, questions: Questions, config: KgcConfig) -> Embedded:
-    return embed(run.encoder, run.table, questions, config.ranking, kind=config.index, sharded=world_size() > 1)
+def _embed(
+    encoder: DualViewLM, run: LoadedRun, questions: Questions, config: KgcConfig, kind: IndexKind = IndexKind.flat
+) -> Embedded:
+    return embed(encoder, run.table, questions, config.ranking, kind=kind, sharded=world_size() > 1)
 
 
 def _untrained(run: LoadedRun, questions: Questions, config: KgcConfig) -> Embedded:
@@ -157,7 +160,7 @@ def _untrained(run: LoadedRun, questions: Questions, config: KgcConfig) -> Embed
     # like the trained one, whose adapters are put on the base as it was before quantization
     model = replace(run.config.model, quantization=Quantization.none)
     encoder = build_encoder(model, run.tokenizer, run.config.training.seed).to(run.device)
-    return embed(encoder, run.table, questions, config.ranking, sharded=world_size() > 1)
+    return _embed(encoder, run, questions, config)
 
 
 def _side_by_side(result: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -4,15 +4,15 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from kalm.config import RankingConfig
+from kalm.evaluation.cosine_ranks import rounding_of
 from kalm.evaluation.encoding import encode_queries
 from kalm.evaluation.entity_index import EntityIndex
 from kalm.evaluation.loaded_run import LoadedRun
 from kalm.evaluation.triple_scores import TripleScorer
-from kalm.graph.knowledge_graph import HEAD, RELATION, SPLITS, TAIL, KnowledgeGraph, Triples, contains, triple_keys
+from kalm.graph.knowledge_graph import HEAD, RELATION, SPLITS, TAIL, KnowledgeGraph, Triples, first_split_with
 from kalm.serving.questions import UNKNOWN
 
 
@@ -59,7 +59,7 @@ def best_entities(
     queries = encode_queries(run.encoder, run.table, anchors, relations, config.batch_tokens)
     candidates = entities[:num_candidates]
     index = EntityIndex(candidates)
-    rounding = 2 * (candidates.shape[1] + 4) / 2**24  # of the search's products in float32, at most
+    rounding = 2 * rounding_of(index.size)  # of the search's products in float32, at most
     num_found = k
     while True:
         num_found = min(2 * num_found, num_candidates)
@@ -98,9 +98,4 @@ def known_in(graph: KnowledgeGraph, asked: Triples, answer_ids: Tensor) -> list[
     """
     triples = np.repeat(asked, answer_ids.shape[1], axis=0)
     triples[triples == UNKNOWN] = answer_ids.flatten().numpy()  # one per row, so in the rows' order
-    sizes = (graph.num_relations, graph.num_entities)
-    keys = triple_keys(triples, *sizes)
-    found: NDArray[np.object_] = np.full(len(triples), None, dtype=object)
-    for split in reversed(SPLITS):
-        found[contains(np.sort(triple_keys(graph.triples[split], *sizes)), keys)] = split
-    return found.reshape(answer_ids.shape).tolist()  # type: ignore[no-any-return]
+    return first_split_with(graph, triples, SPLITS).reshape(answer_ids.shape).tolist()  # type: ignore[no-any-return]

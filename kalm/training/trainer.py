@@ -88,8 +88,7 @@ class Trainer:
                 self._save_checkpoint()
                 if not self.config.evaluation.every_steps:
                     self._save_model()
-                elif self.step == self.total_steps and self._validated_step != self.step:
-                    # told to stop in the last step, or resumed after it
+                elif self.step == self.last_step and self._validated_step != self.step:
                     self._validate(tracker, display)
                 self._say_goodbye(display)
         finally:
@@ -138,7 +137,7 @@ class Trainer:
             display.step(self.step)
         if _due(self.step, training.checkpoint_every_steps):
             self._save_checkpoint()
-        if not stopped and (_due(self.step, every_steps) or (is_last and every_steps)):
+        if not stopped and _due(self.step, every_steps):
             self._save_checkpoint()
             self._validate(tracker, display)
 
