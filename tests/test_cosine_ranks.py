@@ -106,6 +106,7 @@ def test_two_processes_rank_as_one_does(tmp_path, toy_graph, table, tokenizer, r
     (alone,) = found[1]
     assert sum(worker["held"] for worker in found[2]) == toy_graph.num_entities
     for worker in found[2]:
+        assert worker["fault"] == alone["fault"] == "a fault of the last process"
         assert 0 < worker["held"] < toy_graph.num_entities
         for column, expected in zip(worker["ranks"], alone["ranks"], strict=True):
             assert torch.equal(column, expected)

@@ -1,5 +1,6 @@
 """The commands that users type, as subprocesses on a toy graph."""
 
+import hashlib
 import json
 import shutil
 import signal
@@ -144,6 +145,10 @@ def test_evaluation_writes_files_from_which_ranks_and_metrics_can_be_recomputed(
         for split in ("train", "valid", "test")
         for line in (trained.folder / "toy" / f"{split}.txt").read_text().splitlines()
     }
+    digests = {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("entities.npy", "queries.npy")
+    }
+    assert report["embeddings"] == digests
     assert ranks_from_embeddings(folder, "test", known).tolist() == realistic.tolist()
     for *_, rank, low, high, num_candidates in ranks:
         assert float(rank) == (int(low) + int(high)) / 2
@@ -156,11 +161,18 @@ def test_evaluation_writes_files_from_which_ranks_and_metrics_can_be_recomputed(
 
 
 def test_fused_scores_stand_beside_the_embeddings_own(trained):
+    folder = trained.run("whole") / "eval"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for stale in ("predictions.ivf.jsonl", "compared-with-a.json"):
+        (folder / f"kgc-test.{stale}").touch()
     result = trained.kgc("run=runs/whole", "split=test", "scores=fused", "fused.top_k=4", "baselines=false")
     assert result.returncode == 0, result.stderr
     for row in ("embedding", "generation, top 4", "fused, top 4", "fused less embedding, MRR: "):
         assert row in result.stdout
-    folder = trained.run("whole") / "eval"
+    assert {path.name for path in folder.iterdir()} == {
+        f"kgc-test.{ending}" for ending in ("json", "ranks.tsv", "fused.ranks.tsv", "predictions.jsonl")
+    }, "nothing of an earlier evaluation of the split"
     report = json.loads((folder / "kgc-test.json").read_text())
     assert report["generation"].keys() == report["fused"].keys() == report["metrics"].keys()
     difference = report["fused"]["both"]["mrr"] - report["metrics"]["both"]["mrr"]
@@ -232,9 +244,14 @@ def test_the_best_model_is_kept_and_patience_ends_the_run(workplace):
     assert [line["step"] for line in samples] == [2, 4, 6]
     assert [line["valid_sample/count"] for line in samples] == [3, 3, 3]
     assert (kept["step"], kept["valid_mrr"]) == (2, samples[0]["valid_sample/mrr"])
+    # as a kill leaves it that comes between a checkpoint and the evaluation after it
+    (workplace.run("patient") / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines[:-1]))
     again = workplace.train("run.name=patient", "training.resume=true")
     assert again.returncode == 0, again.stderr
     assert "done at step 6" in again.stdout
+    resumed = [json.loads(line) for line in (workplace.run("patient") / "metrics.jsonl").read_text().splitlines()]
+    assert resumed[:-1] == lines[:-1]
+    assert resumed[-1] == pytest.approx(lines[-1])
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from test_generation import one_by_one
 
 from kalm.composition import to_dataclass
 from kalm.config import FusedConfig, KgcConfig, RankingConfig
+from kalm.evaluation import shortlist as shortlist_module
 from kalm.evaluation.entity_index import EntityIndex
 from kalm.evaluation.fused import Reranker
 from kalm.evaluation.kgc import embed
@@ -52,9 +53,9 @@ class Task:
 
     def rank(self, **changes):
         reranker = Reranker(
-            self.encoder, self.table, self.graph, self.embedded.index, TEMPERATURE, RANKING, fused_config(**changes)
+            self.encoder, self.table, self.graph, self.questions, TEMPERATURE, RANKING, fused_config(**changes)
         )
-        return reranker.rank(self.questions, self.embedded.queries, self.by_embedding)
+        return reranker.rank(self.embedded.index, self.embedded.queries, self.by_embedding)
 
     def known(self, query):
         """Other answers of the query, in any split."""
@@ -68,7 +69,8 @@ class Task:
         optimistic, pessimistic = [], []
         cosines = (self.embedded.queries.double() @ self.embedded.index.vectors.double().T).numpy().round(12)
         for query, row in zip(self.questions.directed.tolist(), cosines, strict=True):
-            worst = sorted(row, reverse=True)[top_k - 1]
+            ranked = [cosine for entity, cosine in enumerate(row) if entity not in self.known(query)]
+            worst = sorted(ranked, reverse=True)[min(top_k, len(ranked)) - 1]
             keys = [(1, score(query, entity, cosine)) if cosine >= worst else (0, cosine)
                     for entity, cosine in enumerate(row)]  # fmt: skip
             others = [key for entity, key in enumerate(keys) if entity not in self.known(query) | {query[TAIL]}]
@@ -166,6 +168,23 @@ def test_the_shortlist_is_the_k_best_and_those_that_tie_with_the_last(k):
     assert found.cosines == pytest.approx(cosines[found.rows, found.entity_ids], abs=1e-12)
 
 
+@pytest.mark.parametrize("k", [1, 3, 8])
+def test_known_answers_take_no_place_on_the_shortlist(toy_graph, k, monkeypatch):
+    monkeypatch.setattr(shortlist_module, "FOUND_AT_ONCE", 16)
+    questions = Questions(toy_graph, toy_graph.directed("train"), SPLITS)
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.nn.functional.normalize(torch.randn(toy_graph.num_entities, 8, generator=generator), dim=1)
+    queries = torch.nn.functional.normalize(torch.randn(len(questions), 8, generator=generator), dim=1)
+    found = find_shortlist(EntityIndex(vectors), queries, k, questions)
+    known = {tuple(triple) for split in SPLITS for triple in toy_graph.directed(split).tolist()}
+    cosines = (queries.double() @ vectors.double().T).tolist()
+    for row, (head, relation, true) in enumerate(questions.directed.tolist()):
+        ranked = [entity for entity in range(toy_graph.num_entities)
+                  if entity == true or (head, relation, entity) not in known]  # fmt: skip
+        best = sorted(ranked, key=lambda entity: -cosines[row][entity])[:k]
+        assert found.entity_ids[found.rows == row].tolist() == sorted(best)
+
+
 @st.composite
 def reranking_tasks(draw):
     num_queries, num_entities = draw(st.integers(1, 4)), draw(st.integers(1, 6))
@@ -188,10 +207,12 @@ def test_filtered_ranks_among_candidates_equal_brute_force(task):
         entity_labels=labels, entity_names=labels, entity_descriptions=labels, relation_labels=["r"],
         relation_names=["r"], triples={"train": triples}, num_named=0,
     )  # fmt: skip
-    pairs = np.array(list(scores), dtype=np.int64).reshape(-1, 2)
+    # as a shortlist is: without what is known of others
+    listed = [pair for pair in scores if pair not in known or pair[1] == true_ids[pair[0]]]
+    pairs = np.array(listed, dtype=np.int64).reshape(-1, 2)
     otherwise = Ranks(*(torch.arange(num_queries) + start for start in (100, 200, 300)))
     ranks = shortlist_ranks(
-        Shortlist(pairs[:, 0], pairs[:, 1], np.zeros(len(pairs))), np.array(list(scores.values())),
+        Shortlist(pairs[:, 0], pairs[:, 1], np.zeros(len(pairs))), np.array([scores[pair] for pair in listed]),
         Questions(graph, directed, ["train"]), otherwise, tie=1e-9,
     )  # fmt: skip
     for row, true in enumerate(true_ids):

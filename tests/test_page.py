@@ -21,11 +21,12 @@ from kalm.evaluation.embedding_pictures import (
     spread,
 )
 from kalm.evaluation.kgc import by_direction, by_relation, describe_protocol, embed, intervals_by_direction
-from kalm.evaluation.page import read_logged, render, worst_queries
+from kalm.evaluation.page import render, worst_queries
 from kalm.evaluation.pictures import rank_histogram, training_curves
 from kalm.evaluation.questions import split_questions
 from kalm.evaluation.report import write_predictions
 from kalm.graph.knowledge_graph import HEAD, RELATION
+from kalm.logged import read_logged
 from kalm.provenance import environment
 
 HOSTILE = [

@@ -18,6 +18,7 @@ from kalm.command_line import quoted
 from kalm.config import PredictConfig
 from kalm.evaluation.encoding import encode
 from kalm.evaluation.loaded_run import load_run
+from kalm.serving import predict as predict_module
 from kalm.serving.answers import best_answers
 from kalm.serving.predict import predict
 from kalm.text.ragged import RaggedArray
@@ -149,15 +150,18 @@ def test_a_cache_changes_no_answer_and_can_be_left_out(folder):
     assert not list((folder / "cache").iterdir())
 
 
-def test_a_batch_has_the_answers_of_its_questions_alone(folder, tmp_path, capsys):
+def test_a_batch_has_the_answers_of_its_questions_alone(folder, tmp_path, capsys, monkeypatch):
     questions = [
         {"head": "ann", "relation": "likes"}, {"head": "ann", "tail": "gnu"}, {"relation": "eats", "tail": "hen"},
         {"head_text": "moss", "relation": "eats"}, {"head_text": "moss", "tail_text": "yak"},
     ]  # fmt: skip
-    (tmp_path / "q.jsonl").write_text("".join(json.dumps(question) + "\n" for question in questions))
+    lines = [json.dumps({"id": f"q{i}", **question}) + "\n" for i, question in enumerate(questions)]
+    (tmp_path / "q.jsonl").write_text("".join(lines))
+    monkeypatch.setattr(predict_module, "QUESTIONS_AT_ONCE", 2)
     together = asked(folder, input=str(tmp_path / "q.jsonl"), k=3)
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == together
-    for question, answer in zip(questions, together, strict=True):
+    for i, (question, answer) in enumerate(zip(questions, together, strict=True)):
+        assert answer.pop("id") == f"q{i}"
         (alone,) = asked(folder, k=3, **question)
         for found in (*alone["predictions"], *answer["predictions"]):
             found["score"] = pytest.approx(found["score"], abs=1e-5)

@@ -57,7 +57,7 @@ def log_probabilities(
     Raises:
         ValueError: the LM's attention does not reach over query and text, or a result is not finite.
     """
-    _require_reach(encoder, int(queries.lengths.max(initial=0)) + tree.max_length)
+    check_reach(encoder, int(queries.lengths.max(initial=0)) + tree.max_length)
     # tokens of candidates before each, from its query's first on
     num_tokens = np.concatenate([[0], tree.paths.lengths_of(candidates.values.astype(np.int64)).cumsum()])
     tree_tokens = np.diff(num_tokens[candidates.offsets])
@@ -109,7 +109,12 @@ def _score_alone(encoder: DualViewLM, query: list[int], text: list[int]) -> floa
     return sum(float(log_probabilities[position, token]) for position, token in zip(positions, text, strict=True))
 
 
-def _require_reach(encoder: DualViewLM, num_tokens: int) -> None:
+def check_reach(encoder: DualViewLM, num_tokens: int) -> None:
+    """Every layer's attention is to reach over so many tokens.
+
+    Raises:
+        ValueError: that of one does not.
+    """
     # a shorter reach would need a mask of its own, by depth, for some of the layers
     reaches = {key: getattr(encoder.causal_lm.config, key, None) for key in REACHES}
     for key, reach in reaches.items():

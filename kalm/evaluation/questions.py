@@ -69,13 +69,19 @@ class Questions:
             num_entities=self.graph.num_entities,
         )
 
-    def is_left_out(self, rows: Ids, entity_ids: Ids) -> NDArray[np.bool_]:
-        """Whether each entity has no place in the ranking of its query: a known answer, or no candidate; (n,)."""
+    def are_ranked(self, rows: Ids, entity_ids: Ids) -> NDArray[np.bool_]:
+        """Whether each entity has a place in the ranking of its query: the true one, or a rival; (n,).
+
+        Other known answers have none, nor have entities that are no candidates.
+        """
         asked = self.directed[rows]
+        is_true = asked[:, TAIL] == entity_ids
         asked[:, TAIL] = entity_ids
         keys = triple_keys(asked, self.graph.num_relations, self.graph.num_entities)
-        is_known = contains(self._filter_keys.numpy(), keys)
-        return is_known if self.is_candidate is None else is_known | ~self.is_candidate.numpy()[entity_ids]
+        is_rival = ~contains(self._filter_keys.numpy(), keys)
+        if self.is_candidate is not None:
+            is_rival &= self.is_candidate.numpy()[entity_ids]
+        return np.asarray(is_true | is_rival)
 
 
 def split_questions(graph: KnowledgeGraph, split: str, protocol: Protocol) -> Questions:
