@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from conftest import shared
 
-from kalm.graph.files import read_rows
+from kalm.graph.rows import read_rows
 from kalm.graph.inspect import coverage
 from kalm.graph.knowledge_graph import add_inverses
-from kalm.graph.sources import load_graph, readable
+from kalm.graph.assemble import readable
+from kalm.graph.sources import load_graph
 
 
 def test_umls_is_the_copy_inside_pykeen():

@@ -1,9 +1,37 @@
-"""Reading tab-separated text exactly: no quoting, any line end, each fault with its file and line."""
+"""Text files as blocks of whole lines, plain or gzipped, in bounded memory."""
 
 import gzip
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
+
+from kalm.graph.account import Account, Fault
+
+BLOCK_BYTES = 2**24
+MAX_LINE_BYTES = 2**24
+# a gzip file may unpack to so much, or to so many times its own size: text packs 3 to 30 times, a bomb 1,000 times
+MIN_UNPACKED_LIMIT, MAX_UNPACKING = 2**26, 200
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some whole lines of a file.
+
+    Args:
+        content: their bytes; the last line of a file may lack its line feed.
+        first_line: the number of the first, from 1.
+        num_lines: how many there are.
+        is_last: whether the file ends here.
+    """
+
+    content: bytes
+    first_line: int
+    num_lines: int
+    is_last: bool
 
 
 def find_file(folder: Path, *names: str) -> Path | None:
@@ -24,49 +52,74 @@ def require_file(folder: Path, *names: str) -> Path:
     path = find_file(folder, *names)
     if path is None:
         wanted = " or ".join(names)
-        raise ValueError(f"{folder}: there is no file {wanted} (also looked for {names[0]}.gz)")
+        folders = [name for name in names if (folder / name).is_dir()]
+        hint = f"; {folders[0]} is a folder" if folders else ""
+        raise ValueError(f"{folder}: there is no file {wanted} (also looked for {names[0]}.gz){hint}")
     return path
 
 
-def read_rows(path: Path, num_columns: range) -> Iterator[tuple[int, list[str]]]:
-    """Line number and columns of each line that is not blank.
+def read_blocks(path: Path, account: Account) -> Iterator[Block]:
+    """The lines of a file in blocks of about `BLOCK_BYTES`; only a line feed ends a line.
 
-    Quotes have no meaning here: in real files an unbalanced one would swallow the lines after it.
-
-    Args:
-        path: a UTF-8 text file, plain or gzipped.
-        num_columns: how many columns a line may have.
+    Counts lines on the account. A byte order mark is left out. A line of more than `MAX_LINE_BYTES` is refused.
 
     Raises:
-        ValueError: a line has too few or too many columns, or the file is not UTF-8 text.
+        ValueError: the file is not whole gzip, unpacks to too much, is UTF-16, or has more bad lines than may be.
     """
-    content = _read(path).removeprefix(b"\xef\xbb\xbf")
-    # bytes are split before decoding, since str.splitlines would also split at U+2028 and form feeds
-    for number, raw_line in enumerate(content.split(b"\n"), start=1):
-        line = raw_line.removesuffix(b"\r")
-        if not line.strip():
-            continue
-        try:
-            columns = line.decode("utf-8").split("\t")
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path}:{number}: not UTF-8 text ({error.reason})") from None
-        if len(columns) not in num_columns:
-            allowed = " or ".join(str(number) for number in num_columns)
-            raise ValueError(
-                f"{path}:{number}: {len(columns)} tab-separated columns, expected {allowed}: {_shown(columns)}"
-            )
-        yield number, columns
+    rest, line = b"", 1
+    is_overlong = False  # inside a line that has been refused
+    with _opened(path) as stream:
+        while data := stream.read(BLOCK_BYTES):
+            if line == 1 and not rest and not is_overlong:
+                if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+                    raise ValueError(f"{path}:1: UTF-16 text; save the file as UTF-8")
+                data = data.removeprefix(BYTE_ORDER_MARK)
+            if is_overlong:
+                end = data.find(b"\n")
+                if end < 0:
+                    continue
+                data, line, is_overlong = data[end + 1 :], line + 1, False
+            end = data.rfind(b"\n") + 1
+            if end:
+                content, rest = rest + data[:end], data[end:]
+                num_lines = content.count(b"\n")
+                account.lines += num_lines
+                yield Block(content, line, num_lines, is_last=False)
+                line += num_lines
+            else:
+                rest += data
+            if len(rest) > MAX_LINE_BYTES:
+                account.lines += 1
+                account.refuse(Fault(line, f"a line of more than {MAX_LINE_BYTES // 2**20} MiB", "split the line"))
+                rest, is_overlong = b"", True
+    account.lines += bool(rest)
+    yield Block(rest, line, int(bool(rest)), is_last=True)
 
 
-def _read(path: Path) -> bytes:
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
     if path.suffix != ".gz":
-        return path.read_bytes()
+        with path.open("rb", buffering=0) as stream:
+            yield stream  # type: ignore[misc]
+        return
     try:
-        return gzip.decompress(path.read_bytes())
-    except (EOFError, OSError, zlib.error) as error:
-        raise ValueError(f"{path}: not a whole gzip file ({error})") from None
+        with gzip.open(path, "rb") as unpacked:
+            yield _Bounded(unpacked, path)  # type: ignore[misc]
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path}: not a whole gzip file ({error}); pack it again") from None
 
 
-def _shown(columns: list[str]) -> str:
-    text = "\\t".join(columns)
-    return text if len(text) <= 80 else text[:77] + "..."
+class _Bounded:
+    """A stream of unpacked bytes that may not grow beyond measure."""
+
+    def __init__(self, stream: gzip.GzipFile, path: Path) -> None:
+        self._stream, self._path = stream, path
+        self._left = max(MIN_UNPACKED_LIMIT, MAX_UNPACKING * path.stat().st_size)
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise ValueError(f"{self._path}: unpacks to more than {MAX_UNPACKING} times its size; unpack it yourself "
+                             "(gunzip) if that is meant")  # fmt: skip
+        return data

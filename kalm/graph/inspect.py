@@ -1,11 +1,12 @@
 """What a graph holds, in the few numbers that explain a result."""
 
 from kalm.graph.knowledge_graph import KnowledgeGraph
+from kalm.graph.strings import Strings
 
 
 def coverage(graph: KnowledgeGraph) -> str:
     """One line: sizes, and how many entities have a name and a description of their own."""
-    described = sum(bool(description) for description in graph.entity_descriptions)
+    described = Strings(graph.entity_descriptions).num_filled
     splits = " / ".join(f"{len(rows):,} {split}" for split, rows in graph.triples.items())
     return (
         f"{graph.num_entities:,} entities, {graph.num_relations:,} relations, {splits} triples; "

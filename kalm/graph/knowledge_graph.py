@@ -1,12 +1,14 @@
 """A knowledge graph: integer triples, names of its parts, inverse relations and known tails."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kalm.graph.reading import Reading
+from kalm.graph.strings import Strings
 
 HEAD, RELATION, TAIL = 0, 1, 2
 SPLITS = ("train", "valid", "test")
@@ -21,6 +23,8 @@ class KnowledgeGraph:
     With R relations, relation id r + R is the inverse of r, so every triple (h, r, t) is also the
     directed triple (t, r + R, h), and one query form (head, relation, ?) covers both directions.
 
+    Texts are lists, or `Strings` where there are many.
+
     Args:
         entity_labels: the entities' ids as the files write them, N strings.
         entity_names: what people call them, N strings, never empty.
@@ -29,6 +33,9 @@ class KnowledgeGraph:
         relation_names: the relations in words, R strings.
         triples: split -> (n, 3) int64 array with columns head, relation, tail.
         num_named: how many entities had a name in the source; the others carry a readable id.
+        inverse_names: the inverse relations in words, R strings, empty where the template's "inverse of ..." stands;
+            none at all means that it always does.
+        reading: how the graph came out of its files; None if it was made otherwise.
     """
 
     entity_labels: Sequence[str]
@@ -38,6 +45,8 @@ class KnowledgeGraph:
     relation_names: Sequence[str]
     triples: dict[str, Triples]
     num_named: int
+    inverse_names: Sequence[str] = ()
+    reading: Reading | None = None
 
     @property
     def num_entities(self) -> int:
@@ -53,9 +62,24 @@ class KnowledgeGraph:
         return add_inverses(self.triples[split], self.num_relations)
 
     def known_tail_keys(self, splits: Sequence[str]) -> NDArray[np.int64]:
-        """One sorted key per distinct directed triple of the splits (see `triple_keys`)."""
-        directed = np.concatenate([np.empty((0, 3), np.int64), *(self.directed(split) for split in splits)])
-        return np.unique(triple_keys(directed, self.num_relations, self.num_entities))
+        """One sorted key per distinct directed triple of the splits (see `triple_keys`).
+
+        They are made in the array that is returned: 16 bytes per triple, and little more while it lasts.
+        """
+        sizes = (self.num_relations, self.num_entities)
+        keys = np.empty(2 * sum(len(self.triples[split]) for split in splits), np.int64)
+        stop = 0
+        for split in splits:
+            head, relation, tail = self.triples[split].T
+            start, stop = stop, stop + len(head)
+            _write_keys(keys[start:stop], head, relation, tail, *sizes)
+            start, stop = stop, stop + len(head)
+            _write_keys(keys[start:stop], tail, relation, head, *sizes)
+            keys[start:stop] += self.num_relations * self.num_entities  # the inverse relation
+        keys.sort()
+        is_first = np.ones(len(keys), bool)
+        np.not_equal(keys[1:], keys[:-1], out=is_first[1:])
+        return keys if is_first.all() else keys[is_first]
 
     def known_relation_keys(self, splits: Sequence[str]) -> NDArray[np.int64]:
         """One sorted key (head * N + tail) * R + relation per distinct triple of the splits."""
@@ -65,9 +89,12 @@ class KnowledgeGraph:
 
     def digest(self) -> str:
         """Hex digest of the triples and labels."""
-        digest = hashlib.sha256(json.dumps([list(self.entity_labels), list(self.relation_labels)]).encode())
+        digest = hashlib.sha256()
+        for labels in (self.entity_labels, self.relation_labels):
+            Strings(labels).update(digest)
         for split in SPLITS:
-            digest.update(np.ascontiguousarray(self.triples[split]).tobytes())
+            digest.update(len(self.triples[split]).to_bytes(8, "little"))
+            digest.update(np.ascontiguousarray(self.triples[split]))
         return digest.hexdigest()
 
 
@@ -82,9 +109,9 @@ def add_inverses(triples: Triples, num_relations: int) -> Triples:
 
 def triple_keys(directed: Triples, num_relations: int, num_entities: int) -> NDArray[np.int64]:
     """(head * 2R + relation) * N + tail: all known tails of a query are one run of the sorted keys."""
-    assert num_entities**2 * 2 * num_relations < 2**63, "keys would overflow int64"
-    queries = directed[:, HEAD] * (2 * num_relations) + directed[:, RELATION]
-    return np.asarray(queries * num_entities + directed[:, TAIL])
+    keys = np.empty(len(directed), np.int64)
+    _write_keys(keys, *directed.T, num_relations, num_entities)
+    return keys
 
 
 def contains(sorted_keys: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -102,3 +129,18 @@ def first_split_with(graph: KnowledgeGraph, directed: Triples, splits: Sequence[
     for split in reversed(splits):
         found[contains(graph.known_tail_keys([split]), keys)] = split
     return found
+
+
+def _write_keys(
+    keys: NDArray[np.int64],
+    head: NDArray[np.int64],
+    relation: NDArray[np.int64],
+    tail: NDArray[np.int64],
+    num_relations: int,
+    num_entities: int,
+) -> None:
+    assert num_entities**2 * 2 * num_relations < 2**63, "keys would overflow int64"
+    np.multiply(head, 2 * num_relations, out=keys)
+    keys += relation
+    keys *= num_entities
+    keys += tail

@@ -1,49 +1,79 @@
-"""Where graphs come from: named data sets, and folders with triples and text."""
+"""Where graphs come from: named data sets, and files and folders of one's own."""
 
 import importlib.util
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from kalm.graph.files import find_file, read_rows, require_file
+from kalm.graph.account import Ledger
+from kalm.graph.assemble import assemble
+from kalm.graph.building import GraphBuilder
+from kalm.graph.columns import check_columns
+from kalm.graph.files import find_file
+from kalm.graph.formats.folder import read_splits
+from kalm.graph.formats.registry import FILE_FORMATS, read_labelled
 from kalm.graph.knowledge_graph import SPLITS, KnowledgeGraph, Triples, contains, triple_keys
+from kalm.graph.labelled import LabelledGraph, ReadOptions
+from kalm.graph.rows import read_rows
+from kalm.graph.splitting import SplitOptions, split_graph
+from kalm.graph.texts import read_entity_texts, read_freebase_texts, read_relation_texts, read_wordnet_texts
 
-# label -> (name, description); a description may be empty
-EntityTexts = dict[str, tuple[str, str]]
+# data sets whose files need a reader of their own for the entities' texts
+NAMED: dict[str, Callable[[Path, GraphBuilder], None]] = {
+    "umls": read_entity_texts,
+    "wn18rr": read_wordnet_texts,
+    "fb15k237": read_freebase_texts,
+}
 
 
-def load_graph(source: str, folder: Path | None) -> KnowledgeGraph:
+def load_graph(
+    source: str,
+    path: Path | None,
+    options: ReadOptions | None = None,
+    *,
+    format_name: str | None = None,
+    split: SplitOptions | None = None,
+) -> KnowledgeGraph:
     """Read a graph.
 
     Args:
-        source: a key of `SOURCES`.
-        folder: where its files are; None takes the copy inside pykeen, for sources that have one.
+        source: a key of `NAMED`, or `folder` for whatever lies at the path.
+        path: where its files are; None takes the copy inside pykeen, for sources that have one.
+        options: how to read them where they do not say it themselves.
+        format_name: of a file or folder of one's own; None finds it.
+        split: how to split a graph that is not split; None refuses it.
 
     Raises:
-        ValueError: a file is missing, a line is malformed, or a split is empty.
+        ValueError: a file is missing, more lines are bad than may be, or a split is empty.
     """
-    if folder is None:
-        folder = pykeen_folder(source)
-    labelled = {split: _read_triples(folder, split) for split in SPLITS}
-    entity_labels = sorted({label for rows in labelled.values() for row in rows for label in (row[0], row[2])})
-    relation_labels = sorted({row[1] for rows in labelled.values() for row in rows})
-    entity_ids = {label: i for i, label in enumerate(entity_labels)}
-    relation_ids = {label: i for i, label in enumerate(relation_labels)}
-    triples = {split: _to_ids(rows, entity_ids, relation_ids) for split, rows in labelled.items()}
-    texts = SOURCES[source](folder)
-    relation_texts = _relation_texts(folder)
-    named = [texts.get(label, ("", "")) for label in entity_labels]
-    return KnowledgeGraph(
-        entity_labels=entity_labels,
-        entity_names=[name or readable(label) for label, (name, _) in zip(entity_labels, named, strict=True)],
-        entity_descriptions=[description for _, description in named],
-        relation_labels=relation_labels,
-        relation_names=[relation_texts.get(label) or readable(label) for label in relation_labels],
-        triples=triples,
-        num_named=sum(bool(name) for name, _ in named),
-    )
+    options = options or ReadOptions()
+    if source in NAMED:
+        labelled = _read_named(source, path or pykeen_folder(source), options)
+    else:
+        assert path is not None
+        labelled = read_labelled(path, options, format_name)
+    graph = assemble(labelled)
+    if set(graph.triples) == {"train"}:
+        if split is None or source in NAMED:
+            raise ValueError(f"{path}: there is no file valid.txt, nor test.txt; add them")
+        graph = split_graph(graph, split)
+    for name in SPLITS:
+        if not len(graph.triples[name]):
+            file = next(
+                (account.file for account in labelled.accounts if Path(account.file).name.startswith(name)), path
+            )
+            raise ValueError(f"{file}: the split is empty; expected lines of head, relation, tail")
+    return graph
+
+
+def _read_named(source: str, folder: Path, options: ReadOptions) -> LabelledGraph:
+    check_columns(options)
+    builder = GraphBuilder(options)
+    read_splits(folder, builder, FILE_FORMATS)
+    NAMED[source](folder, builder)
+    read_relation_texts(folder, builder)
+    return builder.finish(f"{folder}: {source}")
 
 
 def load_negatives(source: str, folder: Path | None, graph: KnowledgeGraph, split: str) -> Triples | None:
@@ -97,81 +127,5 @@ def pykeen_folder(source: str) -> Path:
     return folder
 
 
-def readable(label: str) -> str:
-    """An id in readable form: `/people/person/birth_place` -> `people person birth place`."""
-    return re.sub(r"[\s_/.]+", " ", label).strip() or label
-
-
-def _read_triples(folder: Path, split: str) -> list[list[str]]:
-    path = require_file(folder, f"{split}.txt")
-    rows = []
-    for number, columns in read_rows(path, range(3, 4)):
-        if not all(column.strip() for column in columns):
-            raise ValueError(f"{path}:{number}: an empty column; expected head, relation, tail")
-        rows.append(columns)
-    if not rows:
-        raise ValueError(f"{path}: the split is empty; expected lines of head, relation, tail")
-    return rows
-
-
 def _to_ids(rows: list[list[str]], entity_ids: dict[str, int], relation_ids: dict[str, int]) -> Triples:
     return np.array([(entity_ids[h], relation_ids[r], entity_ids[t]) for h, r, t in rows], dtype=np.int64)
-
-
-def _relation_texts(folder: Path) -> dict[str, str]:
-    path = find_file(folder, "relation2text.txt")
-    if path is None:
-        return {}
-    return {label: text.strip() for _, (label, text) in read_rows(path, range(2, 3))}
-
-
-def _folder_texts(folder: Path) -> EntityTexts:
-    """`entity2text.txt`: id, name and, as a third column, a description; else from `entity2textlong.txt`."""
-    descriptions: dict[str, str] = {}
-    if long_path := find_file(folder, "entity2textlong.txt"):
-        descriptions = {label: text.strip() for _, (label, text) in read_rows(long_path, range(2, 3))}
-    path = find_file(folder, "entity2text.txt")
-    rows = [columns for _, columns in read_rows(path, range(2, 4))] if path else []
-    texts = {label: ("", description) for label, description in descriptions.items()}
-    for label, name, *rest in rows:
-        texts[label] = (name.strip(), rest[0].strip() if rest else descriptions.get(label, ""))
-    return texts
-
-
-def _wn18rr_texts(folder: Path) -> EntityTexts:
-    """`wordnet-mlj12-definitions.txt`: id, `__lemma_words_POS_n`, definition."""
-    path = require_file(folder, "wordnet-mlj12-definitions.txt")
-    texts: EntityTexts = {}
-    for _, (label, sense, definition) in read_rows(path, range(3, 4)):
-        lemma = sense.removeprefix("__").rsplit("_", 2)[0]
-        # a run of spaces is where two different glosses were joined by mistake: keep the first
-        texts[label] = (lemma.replace("_", " ").strip(), re.split(r"\s{2,}", definition.strip())[0])
-    return texts
-
-
-def _fb15k237_texts(folder: Path) -> EntityTexts:
-    """Names from `FB15k_mid2name.txt`, else `entity2text.txt`; descriptions from whichever file is there."""
-    name_path = require_file(folder, "FB15k_mid2name.txt", "entity2text.txt")
-    names = {label: name.replace("_", " ").strip() for _, (label, name) in read_rows(name_path, range(2, 3))}
-    descriptions: dict[str, str] = {}
-    if path := find_file(folder, "FB15k_mid2description.txt"):
-        for _, (label, text) in read_rows(path, range(2, 3)):
-            descriptions[label] = _unescape(text.strip().removesuffix("@en").strip('"'))
-    elif path := find_file(folder, "fb-entity2text-new.txt"):
-        for _, (label, text) in read_rows(path, range(2, 3)):
-            # lines without the separator hold a name only
-            descriptions[label] = _unescape(text.partition(" -- ")[2])
-    return {label: (names.get(label, ""), descriptions.get(label, "")) for label in names | descriptions}
-
-
-def _unescape(text: str) -> str:
-    """Freebase dumps hold the two characters backslash and n for a line end, and escaped quotes."""
-    return " ".join(text.replace("\\n", " ").replace('\\"', '"').replace("\\", "").split())
-
-
-SOURCES: dict[str, Callable[[Path], EntityTexts]] = {
-    "umls": _folder_texts,
-    "wn18rr": _wn18rr_texts,
-    "fb15k237": _fb15k237_texts,
-    "folder": _folder_texts,
-}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kalm.evaluation.loaded_run import LoadedRun
-from kalm.graph.files import read_rows
+from kalm.graph.rows import read_rows
 from kalm.serving.json_lines import read_json_lines
 from kalm.text.token_table import build_token_table
 

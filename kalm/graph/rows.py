@@ -1,0 +1,245 @@
+"""Rows of text whose columns a character separates: at Arrow's speed where that reads the same, else line by line.
+
+Every block of lines goes to Arrow first, which raises for most of what it would read in another way than
+`parse_exactly`; the rest is looked for before. Such a block is read again line by line, which finds the exact fault.
+"""
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from kalm.graph.account import Account, Fault, Ledger
+from kalm.graph.files import BYTE_ORDER_MARK, Block, read_blocks
+
+MAX_RECORD_LINES = 100  # of a record with line feeds between quotes
+SHOWN = 80  # characters of a bad line in a message
+SEPARATOR_NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar", " ": "space"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dialect:
+    """How a line is cut into columns.
+
+    Args:
+        separator: one character.
+        quotes: whether double quotes have the meaning of RFC 4180. In files by tabs they have none, since an
+            unbalanced one would swallow the lines after it.
+        widths: how many columns a line may have.
+        remedy: what to do about a line with more.
+    """
+
+    separator: str
+    quotes: bool
+    widths: range
+    remedy: str = ""
+
+
+@dataclass(slots=True)
+class Rows:
+    """What `parse_exactly` finds in a block."""
+
+    columns: list[list[str]]  # as many as a line may have; empty text where a line has fewer
+    lines: list[int] = field(default_factory=list)  # the first line of each row
+    num_lines: list[int] = field(default_factory=list)  # that each row takes
+    faults: list[Fault] = field(default_factory=list)
+    num_blank: int = 0
+    unfinished: bytes = b""  # a record that ends in the next block
+
+
+def parse_quickly(content: bytes, dialect: Dialect) -> list[pa.Array] | None:
+    """The columns of a block as Arrow strings, or None where only `parse_exactly` can tell.
+
+    Rows may hold nothing but white space, which the caller looks for. Lines without a character are skipped.
+    """
+    if content.count(b"\r") != content.count(b"\r\n") or content.startswith(BYTE_ORDER_MARK):
+        return None
+    if dialect.quotes and b'"' in content:
+        return None
+    first = content.lstrip(b"\r\n")
+    width = first[: first.find(b"\n") + 1 or None].count(dialect.separator.encode()) + 1
+    if width not in dialect.widths:
+        return None
+    names = [str(place) for place in range(width)]
+    try:
+        table = pyarrow.csv.read_csv(
+            pa.BufferReader(content),
+            pyarrow.csv.ReadOptions(column_names=names),
+            pyarrow.csv.ParseOptions(
+                delimiter=dialect.separator, quote_char=False, double_quote=False, escape_char=False,
+                newlines_in_values=False, ignore_empty_lines=True,
+            ),
+            pyarrow.csv.ConvertOptions(strings_can_be_null=False, column_types=dict.fromkeys(names, pa.string())),
+        )  # fmt: skip
+    except pa.ArrowInvalid:
+        return None
+    columns = [table[name].combine_chunks().cast(pa.large_string()) for name in names]
+    return columns + [pa.repeat(pa.scalar("", pa.large_string()), len(table))] * (dialect.widths[-1] - width)
+
+
+def parse_exactly(block: Block, dialect: Dialect) -> Rows:
+    """The rows of a block, and what is wrong with the other lines.
+
+    Blank is a line of white space and separators alone.
+    """
+    rows = Rows([[] for _ in range(dialect.widths[-1])])
+    blank = b" \t\r\v\f" + dialect.separator.encode()
+    lines = block.content.split(b"\n")
+    if not lines[-1]:
+        lines.pop()  # what follows the last line feed is no line
+    place = 0
+    while place < len(lines):
+        number = block.first_line + place
+        if not lines[place].strip(blank):
+            rows.num_blank += 1
+            place += 1
+            continue
+        try:
+            columns, num_lines = cut(lines, place, dialect)
+        except Unfinished:
+            if not block.is_last:
+                rows.unfinished = b"\n".join(lines[place:]) + b"\n"
+                return rows
+            columns, num_lines = None, 1
+            rows.faults.append(
+                Fault(number, "a quote that is never closed", "close it, or double each quote in a text")
+            )
+        except ValueError as error:
+            columns, num_lines = None, 1
+            rows.faults.append(Fault(number, str(error), "mend the line"))
+        if columns is not None and len(columns) in dialect.widths:
+            padded = columns + [""] * (len(rows.columns) - len(columns))
+            for column, cell in zip(rows.columns, padded, strict=True):
+                column.append(cell)
+            rows.lines.append(number)
+            rows.num_lines.append(num_lines)
+        elif columns is not None:
+            rows.faults.append(_wrong_width(columns, number, num_lines, dialect))
+        place += num_lines
+    return rows
+
+
+def cut(lines: Sequence[bytes], place: int, dialect: Dialect) -> tuple[list[str], int]:
+    """The columns of the record that begins at a line, and how many lines it takes.
+
+    Raises:
+        ValueError: it is not UTF-8, or its quotes are wrong.
+        Unfinished: a quote is not closed by the last of the lines.
+    """
+    text = _decode(lines[place])
+    if not dialect.quotes or '"' not in text:
+        return text.split(dialect.separator), 1
+    for num_lines in range(1, MAX_RECORD_LINES + 1):
+        if num_lines > 1:
+            if place + num_lines > len(lines):
+                raise Unfinished
+            text += "\n" + _decode(lines[place + num_lines - 1])
+        try:
+            reader = csv.reader([text], delimiter=dialect.separator, strict=True, skipinitialspace=True)
+            return next(reader), num_lines
+        except csv.Error as error:
+            if "unexpected end of data" not in str(error):
+                raise ValueError(f"the quotes are wrong ({error})") from None
+    raise ValueError(f"a quote that is not closed within {MAX_RECORD_LINES} lines")
+
+
+class Unfinished(Exception):  # noqa: N818
+    """A record goes on in the next block."""
+
+
+def _decode(line: bytes) -> str:
+    try:
+        return line.removesuffix(b"\r").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 text ({error.reason})") from None
+
+
+def _wrong_width(columns: Sequence[str], line: int, num_lines: int, dialect: Dialect) -> Fault:
+    name, text = SEPARATOR_NAMES[dialect.separator], dialect.separator.join(columns)
+    remedy = f"separate the columns by one {name} each"
+    others = [other for separator, other in SEPARATOR_NAMES.items() if text.count(separator) + 1 in dialect.widths]
+    if text.count("\r") > 1:
+        remedy = "the line ends are lone CR: write LF or CRLF"
+    elif len(columns) == 1 and others:
+        remedy += f" (they look separated by a {others[0]})"
+    elif len(columns) > dialect.widths[-1] and dialect.remedy:
+        remedy = dialect.remedy
+    shown = text[:SHOWN].replace("\t", "\\t").replace("\r", "\\r") + ("..." if len(text) > SHOWN else "")
+    allowed = " or ".join(map(str, dialect.widths))
+    return Fault(line, f"{len(columns)} {name}-separated columns, expected {allowed}: {shown}", remedy, num_lines)
+
+
+def parse(
+    blocks: Iterable[Block], dialect: Dialect, take: Callable[[list[pa.Array]], bool]
+) -> Iterator[tuple[Block, Rows | None]]:
+    """Each block with what is in it: None if `take` took the columns that Arrow found, else the rows of `parse_exactly`.
+
+    Args:
+        blocks: of one file.
+        dialect: of its lines.
+        take: gets the columns of a block, and may refuse them by False, so that they are read exactly.
+    """
+    unfinished, begun = b"", 0
+    for fresh in blocks:
+        block = fresh
+        if unfinished:
+            block = Block(unfinished + fresh.content, begun, fresh.num_lines + unfinished.count(b"\n"), fresh.is_last)
+            unfinished = b""
+        if not block.content:
+            continue
+        columns = parse_quickly(block.content, dialect)
+        if columns is not None and take(columns):
+            yield block, None
+            continue
+        rows = parse_exactly(block, dialect)
+        unfinished = rows.unfinished
+        begun = block.first_line + block.num_lines - unfinished.count(b"\n")
+        yield block, rows
+
+
+def read_texts(path: Path, account: Account, widths: range) -> Iterator[list[Any]]:
+    """The columns of a file of tab-separated texts, block by block; as many as a line may have, some of them empty.
+
+    Raises:
+        ValueError: more lines are bad than may be.
+    """
+    taken: list[list[pa.Array]] = []
+
+    def take(columns: list[pa.Array]) -> bool:
+        # a line of white space is blank, and only the exact parser says so
+        if bool(pc.any(pc.equal(pc.utf8_trim_whitespace(columns[0]), "")).as_py()):
+            return False
+        taken.append(columns)
+        return True
+
+    for block, rows in parse(read_blocks(path, account), Dialect(separator="\t", quotes=False, widths=widths), take):
+        if rows is None:
+            columns = taken.pop()
+            account.read += len(columns[0])
+            account.blank += block.num_lines - len(columns[0])
+            yield columns
+        else:
+            account.refuse_all(rows.faults)
+            account.read += len(rows.lines)
+            account.blank += rows.num_blank
+            yield rows.columns
+
+
+def read_rows(path: Path, widths: range) -> Iterator[tuple[int, list[str]]]:
+    """Line number and columns of each line that is not blank, of a small file by tabs.
+
+    Raises:
+        ValueError: a line has another number of columns, or is not UTF-8 text.
+    """
+    dialect = Dialect(separator="\t", quotes=False, widths=widths)
+    account = Ledger(max_bad_lines=None).open(path)
+    for block in read_blocks(path, account):
+        rows = parse_exactly(block, dialect)
+        account.refuse_all(rows.faults)
+        for line, *columns in zip(rows.lines, *rows.columns, strict=True):
+            yield line, columns
