@@ -102,8 +102,10 @@ def validate(config: Config, world_size: int) -> None:
                                  "objective=kalm_paper, or template.target=null template.completion=null")  # fmt: skip
     folder = config.data.folder
     if folder is not None:
-        key = "data.path" if config.data.path else "data.root"
-        require(folder.is_dir(), key, str(folder), "a folder that exists")
+        if config.data.path:
+            require(folder.exists(), "data.path", str(folder), "a file or folder that exists")
+        else:
+            require(folder.is_dir(), "data.root", str(folder), "a folder that exists")
     else:
         require(config.data.source is Source.umls, "data.root", None,
                 f"the folder with the files of data={config.data.source.value}")  # fmt: skip

@@ -307,7 +307,7 @@ BAD = {
     "negative rate": (["training.learning_rate=-1"], ["training.learning_rate", "-1.0"]),
     "unknown choice": (["training.schedule=cosin"], ["training.schedule", "cosin", "constant, linear, cosine"]),
     "unknown group": (["objective=kalmm"], ["objective=kalmm: there is no such choice", "kalm, kalm_paper"]),
-    "missing graph": (["data.path=nowhere"], ["data.path", "nowhere", "a folder that exists"]),
+    "missing graph": (["data.path=nowhere"], ["data.path", "nowhere", "a file or folder that exists"]),
     "key of another choice": (["model=pretrained"], ["model.scratch.hidden_size", "has no place here"]),
     "batch that cannot be divided": (
         ["training.micro_batch_size=3"],

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from conftest import shared
 
-from kalm.graph.rows import read_rows
+from kalm.graph.assemble import readable
 from kalm.graph.inspect import coverage
 from kalm.graph.knowledge_graph import add_inverses
-from kalm.graph.assemble import readable
+from kalm.graph.rows import read_rows
 from kalm.graph.sources import load_graph
 
 

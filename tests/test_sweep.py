@@ -136,7 +136,7 @@ WRONG = {
         ["training.seed=1,2", "sweep.deepspeed_arguments=[--num_gpus,0]"],
         "sweep.deepspeed_arguments: --num_gpus must be a whole number >= 1",
     ),
-    "a missing graph": (["training.seed=1,2", "data.path=nowhere"], "data.path must be a folder that exists"),
+    "a missing graph": (["training.seed=1,2", "data.path=nowhere"], "data.path must be a file or folder that exists"),
     "grammar": (["training.seed=1,2", "training.epochs=[1"], "no viable alternative at input '[1'"),
     "a corner": (["sweep=optuna", "objective.temperature=interval(0,0.1)"], "objective.temperature must be"),
     "a corner of whole numbers": (["sweep=optuna", "training.seed=interval(0.5,3)"], "training.seed"),

@@ -1,10 +1,11 @@
 """Where a graph comes from."""
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from kalm.config.checks import require, require_share
+from kalm.config.checks import require, require_at_least, require_share
 
 
 class Source(Enum):
@@ -20,16 +21,29 @@ class Source(Enum):
 class DataConfig:
     source: Source  # layout of the files
     root: str | None  # folder with a named data set's files; null takes the copy inside pykeen
-    path: str | None  # a folder of one's own with train/valid/test.txt, entity2text.txt, relation2text.txt
+    path: str | None  # a graph of one's own: a file of triples, or a folder; docs/graphs.md has the formats
+    format: str | None  # of what lies at `path`; null finds it
+    columns: list[str] | None  # of head, relation, tail: names in the header or numbers from 1; null finds them
+    header: bool | None  # whether the first line of a file names its columns; null finds out
+    max_bad_lines: int  # so many lines that cannot be read are left out and counted; one more stops the run
+    split: list[float]  # shares of train, valid and test, for a graph that is not split; each > 0
+    split_seed: int  # of the draw
+    inductive: bool  # whether valid and test of such a split may hold entities that train lacks
     cache: str  # folder for token tables
     false_negative_rate: float  # share of a query's other entities that are held-out true tails; 0 where few are
 
     def __post_init__(self) -> None:
         require_share("data.false_negative_rate", self.false_negative_rate)
+        require_at_least("data.max_bad_lines", self.max_bad_lines, 0)
+        require_at_least("data.split_seed", self.split_seed, 0)
+        require(len(self.split) == 3 and min(self.split) > 0 and math.isclose(sum(self.split), 1, abs_tol=1e-6),
+                "data.split", self.split, "three shares above 0 that sum to 1")  # fmt: skip
+        require(self.columns is None or len(self.columns) == 3, "data.columns", self.columns,
+                "three columns: those of head, relation and tail")  # fmt: skip
         require(self.path is None or self.source is Source.folder, "data.path", self.path,
                  "set together with data=folder (a named data set's folder is data.root)")  # fmt: skip
         require(self.source is not Source.folder or self.path is not None, "data.path", self.path,
-                 "a folder with train.txt, valid.txt and test.txt")  # fmt: skip
+                 "a file of triples, or a folder with train.txt and the like")  # fmt: skip
 
     @property
     def folder(self) -> Path | None:

@@ -10,9 +10,9 @@ from transformers import PreTrainedTokenizerFast
 
 from kalm.composition import of_this_version, read_config
 from kalm.config import Config, TemplateConfig
+from kalm.data import read_graph
 from kalm.distributed import choose_device
 from kalm.graph.knowledge_graph import KnowledgeGraph
-from kalm.graph.sources import load_graph
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.model.loading import KALM_FILE, load_trained
 from kalm.text.token_table import TokenTable, cached_token_table, data_digests
@@ -42,7 +42,7 @@ def load_run(folder: Path) -> LoadedRun:
     config = read_config(folder / "config.yaml")
     device = choose_device()
     encoder, tokenizer, description = load_trained(folder / "model", config.model.dtype)
-    graph = load_graph(config.data.source.value, config.data.folder)
+    graph = read_graph(config.data)
     check_graph(graph, description, folder)
     template = of_this_version(folder / "model" / KALM_FILE, OmegaConf.create(description["template"]), TemplateConfig)
     return LoadedRun(

@@ -94,8 +94,8 @@ class Account:
             self.refuse(fault)
 
     def __str__(self) -> str:
-        others = [f"{count:,} {what}" for count, what in
-                  ((self.refused, "refused"), (self.blank, "blank"), (self.comment, "header or comment")) if count]  # fmt: skip
+        rest = {"refused": self.refused, "blank": self.blank, "header or comment": self.comment}
+        others = [f"{count:,} {what}" for what, count in rest.items() if count]
         counts = ", ".join([f"{self.read:,} of {self.lines:,} {self.unit} read", *others])
         examples = f" ({'; '.join(self.examples)}{'; ...' if self.refused > len(self.examples) else ''})"
         return f"{self.file}: {counts}{examples if self.examples else ''}"

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from kalm.graph.knowledge_graph import KnowledgeGraph, Triples
+from kalm.graph.knowledge_graph import KnowledgeGraph, Triples, keys_fit, num_repeated, triple_keys
 from kalm.graph.labelled import Codes, LabelledGraph
 from kalm.graph.reading import Reading
 from kalm.graph.strings import Strings
@@ -17,7 +17,10 @@ _BETWEEN_WORDS = r"[\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\
 def assemble(labelled: LabelledGraph) -> KnowledgeGraph:
     """Number the labels and give each its texts.
 
-    Ids follow the order of labels, by code points. An entity or relation without a name gets its label in readable form.
+    Ids follow the order of labels, by code points. Without a name, the label in readable form stands.
+
+    Raises:
+        ValueError: there are more entities and relations than keys of triples can hold.
     """
     entities, entity_ids = _numbered(labelled.entities)
     relations, relation_ids = _numbered(labelled.relations)
@@ -25,7 +28,14 @@ def assemble(labelled: LabelledGraph) -> KnowledgeGraph:
     descriptions = Strings(labelled.entity_descriptions.of(entities))
     relation_names = labelled.relation_names.of(relations)
     triples = {split: _renumbered(codes, entity_ids, relation_ids) for split, codes in labelled.triples.items()}
-    reading = Reading(format=labelled.format, accounts=labelled.accounts, notes=labelled.notes)
+    sizes = (len(relations), len(entities))
+    if not keys_fit(*sizes):
+        raise ValueError(f"{labelled.format}: {sizes[0]:,} relations and {sizes[1]:,} entities are more than 64-bit "
+                         "keys can tell apart; are the columns head, relation, tail (data.columns)?")  # fmt: skip
+    reading = Reading(
+        format=labelled.format, accounts=labelled.accounts, notes=labelled.notes,
+        duplicates={split: num_repeated(np.sort(triple_keys(rows, *sizes))) for split, rows in triples.items()},
+    )  # fmt: skip
     return KnowledgeGraph(
         entity_labels=Strings(entities),
         entity_names=Strings(_or_readable(names, entities)),

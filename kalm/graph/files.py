@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Protocol
 
 from kalm.graph.account import Account, Fault
 
@@ -96,15 +96,19 @@ def read_blocks(path: Path, account: Account) -> Iterator[Block]:
     yield Block(rest, line, int(bool(rest)), is_last=True)
 
 
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
+def _opened(path: Path) -> Iterator[_Readable]:
     if path.suffix != ".gz":
         with path.open("rb", buffering=0) as stream:
-            yield stream  # type: ignore[misc]
+            yield stream
         return
     try:
         with gzip.open(path, "rb") as unpacked:
-            yield _Bounded(unpacked, path)  # type: ignore[misc]
+            yield _Bounded(unpacked, path)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path}: not a whole gzip file ({error}); pack it again") from None
 

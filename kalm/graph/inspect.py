@@ -15,5 +15,10 @@ def coverage(graph: KnowledgeGraph) -> str:
     )
 
 
+def shown(graph: KnowledgeGraph) -> list[str]:
+    """What is said of the reading: format, lines that gave nothing, repeated triples, notes."""
+    return [] if graph.reading is None else graph.reading.lines()
+
+
 def _share(part: int, whole: int) -> str:
     return f"{part:,} ({part / whole:.1%})"

@@ -77,9 +77,9 @@ class KnowledgeGraph:
             _write_keys(keys[start:stop], tail, relation, head, *sizes)
             keys[start:stop] += self.num_relations * self.num_entities  # the inverse relation
         keys.sort()
-        is_first = np.ones(len(keys), bool)
-        np.not_equal(keys[1:], keys[:-1], out=is_first[1:])
-        return keys if is_first.all() else keys[is_first]
+        if not num_repeated(keys):
+            return keys
+        return keys[np.r_[True, keys[1:] != keys[:-1]]]
 
     def known_relation_keys(self, splits: Sequence[str]) -> NDArray[np.int64]:
         """One sorted key (head * N + tail) * R + relation per distinct triple of the splits."""
@@ -94,7 +94,7 @@ class KnowledgeGraph:
             Strings(labels).update(digest)
         for split in SPLITS:
             digest.update(len(self.triples[split]).to_bytes(8, "little"))
-            digest.update(np.ascontiguousarray(self.triples[split]))
+            digest.update(np.ascontiguousarray(self.triples[split]).data)
         return digest.hexdigest()
 
 
@@ -110,8 +110,19 @@ def add_inverses(triples: Triples, num_relations: int) -> Triples:
 def triple_keys(directed: Triples, num_relations: int, num_entities: int) -> NDArray[np.int64]:
     """(head * 2R + relation) * N + tail: all known tails of a query are one run of the sorted keys."""
     keys = np.empty(len(directed), np.int64)
-    _write_keys(keys, *directed.T, num_relations, num_entities)
+    head, relation, tail = directed.T
+    _write_keys(keys, head, relation, tail, num_relations, num_entities)
     return keys
+
+
+def keys_fit(num_relations: int, num_entities: int) -> bool:
+    """Whether every directed triple of so many entities and relations has a key of its own."""
+    return num_entities**2 * 2 * num_relations < 2**63
+
+
+def num_repeated(sorted_keys: NDArray[np.int64]) -> int:
+    """How many of the keys repeat an earlier one."""
+    return int(np.count_nonzero(sorted_keys[1:] == sorted_keys[:-1]))
 
 
 def contains(sorted_keys: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -139,7 +150,7 @@ def _write_keys(
     num_relations: int,
     num_entities: int,
 ) -> None:
-    assert num_entities**2 * 2 * num_relations < 2**63, "keys would overflow int64"
+    assert keys_fit(num_relations, num_entities), "keys would overflow int64"
     np.multiply(head, 2 * num_relations, out=keys)
     keys += relation
     keys *= num_entities

@@ -23,7 +23,7 @@ class Reading:
     duplicates: dict[str, int] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
-        """What is shown before training: the format, files of which not every line was read, repeated triples, notes."""
+        """What is shown: the format, files of which not every line was read, repeated triples, notes."""
         total = sum(account.read for account in self.accounts)
         partly = [str(account) for account in self.accounts if account.read != account.lines]
         repeated = [f"{count:,} of the {split} triples repeat an earlier one; they are kept"

@@ -175,31 +175,37 @@ def _wrong_width(columns: Sequence[str], line: int, num_lines: int, dialect: Dia
 
 
 def parse(
-    blocks: Iterable[Block], dialect: Dialect, take: Callable[[list[pa.Array]], bool]
-) -> Iterator[tuple[Block, Rows | None]]:
-    """Each block with what is in it: None if `take` took the columns that Arrow found, else the rows of `parse_exactly`.
+    blocks: Iterable[Block], dialect: Dialect, account: Account, take: Callable[[list[pa.Array]], bool]
+) -> Iterator[Rows]:
+    """The rows of the blocks that had to be read exactly; those of the others go to `take`.
+
+    Blank lines are counted here, and the lines of rows that were taken; the others are the caller's to count.
 
     Args:
         blocks: of one file.
         dialect: of its lines.
-        take: gets the columns of a block, and may refuse them by False, so that they are read exactly.
+        account: of the file.
+        take: gets the columns of a block as Arrow found them, and may refuse by False: then the block is read exactly.
     """
     unfinished, begun = b"", 0
     for fresh in blocks:
         block = fresh
         if unfinished:
-            block = Block(unfinished + fresh.content, begun, fresh.num_lines + unfinished.count(b"\n"), fresh.is_last)
+            num_lines = unfinished.count(b"\n") + fresh.num_lines
+            block = Block(unfinished + fresh.content, begun, num_lines, fresh.is_last)
             unfinished = b""
         if not block.content:
             continue
         columns = parse_quickly(block.content, dialect)
         if columns is not None and take(columns):
-            yield block, None
+            account.read += len(columns[0])
+            account.blank += block.num_lines - len(columns[0])  # lines without a character, which Arrow skips
             continue
         rows = parse_exactly(block, dialect)
         unfinished = rows.unfinished
         begun = block.first_line + block.num_lines - unfinished.count(b"\n")
-        yield block, rows
+        account.blank += rows.num_blank
+        yield rows
 
 
 def read_texts(path: Path, account: Account, widths: range) -> Iterator[list[Any]]:
@@ -211,23 +217,21 @@ def read_texts(path: Path, account: Account, widths: range) -> Iterator[list[Any
     taken: list[list[pa.Array]] = []
 
     def take(columns: list[pa.Array]) -> bool:
-        # a line of white space is blank, and only the exact parser says so
+        # a line of white space is blank, which only the exact parser says
         if bool(pc.any(pc.equal(pc.utf8_trim_whitespace(columns[0]), "")).as_py()):
             return False
         taken.append(columns)
         return True
 
-    for block, rows in parse(read_blocks(path, account), Dialect(separator="\t", quotes=False, widths=widths), take):
-        if rows is None:
-            columns = taken.pop()
-            account.read += len(columns[0])
-            account.blank += block.num_lines - len(columns[0])
-            yield columns
-        else:
-            account.refuse_all(rows.faults)
-            account.read += len(rows.lines)
-            account.blank += rows.num_blank
-            yield rows.columns
+    dialect = Dialect(separator="\t", quotes=False, widths=widths)
+    for rows in parse(read_blocks(path, account), dialect, account, take):
+        # in the order of the file, since a later text of a label counts
+        yield from taken
+        taken.clear()
+        account.refuse_all(rows.faults)
+        account.read += len(rows.lines)
+        yield rows.columns
+    yield from taken
 
 
 def read_rows(path: Path, widths: range) -> Iterator[tuple[int, list[str]]]:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from kalm.graph.account import Ledger
 from kalm.graph.assemble import assemble
 from kalm.graph.building import GraphBuilder
 from kalm.graph.columns import check_columns

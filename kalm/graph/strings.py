@@ -28,7 +28,7 @@ class Strings(Sequence[str]):
         elif not isinstance(values, pa.Array):
             values = pa.array(values, type=pa.large_string())
         # 64-bit offsets: descriptions together may be longer than 2 GB
-        self.array = values if values.type == pa.large_string() else values.cast(pa.large_string())
+        self.array: Any = values if values.type == pa.large_string() else values.cast(pa.large_string())
 
     def __len__(self) -> int:
         return len(self.array)

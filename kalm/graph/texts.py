@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from kalm.graph.building import GraphBuilder
 from kalm.graph.files import find_file, require_file

@@ -62,7 +62,11 @@ def _entity_segments(graph: KnowledgeGraph, template: TemplateConfig, *, start: 
 
 def _relation_segments(graph: KnowledgeGraph, template: TemplateConfig, *, end: str) -> Segments:
     names = [template.relation.format(relation=name) for name in graph.relation_names]
-    names += [template.inverse_relation.format(relation=name) for name in graph.relation_names]
+    inverses = graph.inverse_names or [""] * graph.num_relations
+    names += [
+        template.relation.format(relation=inverse) if inverse else template.inverse_relation.format(relation=name)
+        for name, inverse in zip(graph.relation_names, inverses, strict=True)
+    ]
     return Segments(start="", names=names, descriptions=[""] * len(names), end=end)
 
 

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from kalm.config import TemplateConfig
 from kalm.graph.knowledge_graph import KnowledgeGraph
+from kalm.graph.strings import Strings
 from kalm.text.ragged import RaggedArray
 from kalm.text.template import (
     Segments,
@@ -144,8 +145,10 @@ def data_digests(graph: KnowledgeGraph) -> dict[str, str]:
 
 def text_digest(graph: KnowledgeGraph) -> str:
     """Hex digest of the graph's names and descriptions, in id order."""
-    texts = [list(graph.entity_names), list(graph.entity_descriptions), list(graph.relation_names)]
-    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+    digest = hashlib.sha256()
+    for texts in (graph.entity_names, graph.entity_descriptions, graph.relation_names, graph.inverse_names):
+        Strings(texts).update(digest)
+    return digest.hexdigest()
 
 
 def _longest(*parts: RaggedArray) -> int:

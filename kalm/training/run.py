@@ -7,10 +7,10 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from kalm.config import Config, Scope
+from kalm.data import read_graph
 from kalm.distributed import barrier, broadcast, rank, world_size
-from kalm.graph.inspect import coverage
+from kalm.graph.inspect import coverage, shown
 from kalm.graph.knowledge_graph import KnowledgeGraph
-from kalm.graph.sources import load_graph
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.model.loading import build_encoder, load_saved_tokenizer, load_tokenizer, max_positions
 from kalm.objective.joint import JointObjective
@@ -51,9 +51,10 @@ def train(config: Config) -> None:
 def _set_up(config: Config) -> Trainer:
     device = init_distributed()
     check_device(config, device)
-    graph = load_graph(config.data.source.value, config.data.folder)
+    graph = read_graph(config.data)
     check_batch(config, graph, world_size())
-    _say(coverage(graph))
+    for line in [*shown(graph), coverage(graph)]:
+        _say(line)
     if config.objective.negatives.scope is Scope.rank and world_size() == 1:
         _say("note: objective.negatives.scope=rank changes nothing here: one process has the whole batch")
     tokenizer = _shared_tokenizer(config, graph)

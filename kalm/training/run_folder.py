@@ -66,7 +66,10 @@ def start_folder(config: Config, graph: KnowledgeGraph, world_size: int) -> None
                 shutil.rmtree(path)
             elif path.name != CONFIG:
                 path.unlink()
-    write_json(folder / ENVIRONMENT, {**environment(), "data": data_digests(graph), "processes": world_size})
+    content = {**environment(), "data": data_digests(graph), "processes": world_size}
+    if graph.reading is not None:
+        content["reading"] = graph.reading.as_json()
+    write_json(folder / ENVIRONMENT, content)
 
 
 def newest_checkpoint(checkpoints: Path) -> Path:

@@ -60,19 +60,11 @@ def _read(path: Path, split: str, builder: GraphBuilder, *, separators: str, quo
         if bad_labels(ends.dictionary).any() or bad_labels(relations.dictionary).any():
             return False
         builder.add_good(split, ends, relations)
-        nonlocal num_taken
-        num_taken = len(relations)
         return True
 
-    num_taken = 0
-    for block, rows in parse(chain([first], blocks), layout.dialect, take):
-        if rows is None:
-            account.read += num_taken
-            account.blank += block.num_lines - num_taken
-        else:
-            account.blank += rows.num_blank
-            builder.add(split, *(rows.columns[place] for place in layout.places), account=account, lines=rows.lines,
-                        num_lines=rows.num_lines, faults=rows.faults)  # fmt: skip
+    for rows in parse(chain([first], blocks), layout.dialect, account, take):
+        builder.add(split, *(rows.columns[place] for place in layout.places), account=account, lines=rows.lines,
+                    num_lines=rows.num_lines, faults=rows.faults)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

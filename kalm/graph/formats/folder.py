@@ -22,7 +22,7 @@ def layout(file_formats: Sequence[FileFormat]) -> FolderLayout:
 
     return FolderLayout(
         "folder",
-        "train, valid or dev, test (.txt, .tsv, .csv, .parquet, .jsonl, each also .gz), entity2text.txt, relation2text.txt",
+        "train, valid or dev, test (.txt, .tsv, .csv, .parquet, .jsonl; .gz) and entity2text.txt, relation2text.txt",
         lambda folder: find_split(folder, "train", file_formats) is not None,
         read,
     )
@@ -39,8 +39,8 @@ def read_splits(folder: Path, builder: GraphBuilder, file_formats: Sequence[File
         del found["valid"], found["test"]
     for split, place in found.items():
         if place is None:
-            raise ValueError(f"{folder}: there is no file {split}.txt (nor {_allowed(split)}); add it, or leave train alone "
-                             "there, which is then split")  # fmt: skip
+            raise ValueError(f"{folder}: there is no file {split}.txt (nor {_allowed(split)}); add it, or leave train "
+                             "alone there, which is then split")  # fmt: skip
         path, file_format = place
         file_format.read(path, split, builder)
 
@@ -66,4 +66,5 @@ def find_split(folder: Path, split: str, file_formats: Sequence[FileFormat]) -> 
 
 
 def _allowed(split: str) -> str:
-    return ", ".join(f"{stem}.tsv, {stem}.csv, {stem}.parquet, {stem}.jsonl" for stem in STEMS[split])
+    stems = " or ".join(STEMS[split])
+    return f"{stems} with .tsv, .csv, .parquet or .jsonl"
