@@ -234,7 +234,7 @@ def test_sizes_that_do_not_fit_each_other_are_refused():
 
 
 def test_a_layout_without_its_folder_is_refused():
-    with pytest.raises(ValueError, match=r"data\.path must be a folder with train\.txt"):
+    with pytest.raises(ValueError, match=r"data\.path must be a file of triples, or a folder with train\.txt"):
         loaded("data=folder")
 
 

@@ -9,7 +9,6 @@ from conftest import shared
 from kalm.graph.assemble import readable
 from kalm.graph.inspect import coverage
 from kalm.graph.knowledge_graph import add_inverses
-from kalm.graph.rows import read_rows
 from kalm.graph.sources import load_graph
 
 
@@ -107,9 +106,3 @@ def test_a_missing_split_and_torn_gzip_are_refused(toy_folder):
 def test_a_named_data_set_without_its_folder_says_what_is_needed():
     with pytest.raises(ValueError, match=r"set data\.root to the folder that holds train\.txt"):
         load_graph("wn18rr", None)
-
-
-def test_only_line_feeds_end_a_line(tmp_path):
-    path = tmp_path / "text.txt"
-    path.write_text("a\tone\u2028two\x0cthree\n", encoding="utf-8")
-    assert list(read_rows(path, range(2, 3))) == [(1, ["a", "one\u2028two\x0cthree"])]

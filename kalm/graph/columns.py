@@ -40,7 +40,12 @@ def names_columns(cells: Sequence[str], options: ReadOptions) -> bool:
         return options.header
     if options.columns is not None and not are_numbers(options.columns):
         return True
-    return _by_role(cells) is not None
+    return names_roles(cells)
+
+
+def names_roles(names: Sequence[str]) -> bool:
+    """Whether there is one column each that is called after head, relation and tail."""
+    return _by_role(names) is not None
 
 
 def find_columns(names: Sequence[str] | None, width: int, options: ReadOptions, place: str) -> Places:
@@ -50,7 +55,7 @@ def find_columns(names: Sequence[str] | None, width: int, options: ReadOptions, 
         names: of the columns; None where the file does not name them.
         width: how many columns there are.
         options: may tell the columns.
-        place: file and line, for messages.
+        place: file and line, which messages begin with.
 
     Raises:
         ValueError: the columns that are told are not there, or some are left over and none are told.
@@ -60,11 +65,11 @@ def find_columns(names: Sequence[str] | None, width: int, options: ReadOptions, 
         if are_numbers(told):
             numbers = [int(column) - 1 for column in told]
             if max(numbers) >= width:
-                raise ValueError(f"{place}: {width} columns, and data.columns={list(told)} wants {max(numbers) + 1}")
+                raise ValueError(f"{place}{width} columns, and data.columns={list(told)} wants {max(numbers) + 1}")
             return numbers[0], numbers[1], numbers[2]
         cleaned = [name.strip() for name in names or ()]
         if missing := [column for column in told if column not in cleaned]:
-            raise ValueError(f"{place}: there is no column {missing[0]!r}, which data.columns names; the columns are "
+            raise ValueError(f"{place}there is no column {missing[0]!r}, which data.columns names; the columns are "
                              f"{', '.join(cleaned)}")  # fmt: skip
         head, relation, tail = (cleaned.index(column) for column in told)
         return head, relation, tail
@@ -72,7 +77,7 @@ def find_columns(names: Sequence[str] | None, width: int, options: ReadOptions, 
         found = _by_role(names or ())
         example = [(names or ())[i].strip() for i in found] if found else [1, 2, 3]
         shown = ", ".join(map(str, example))
-        raise ValueError(f"{place}: {width} columns, expected 3: head, relation, tail; say which are meant with "
+        raise ValueError(f"{place}{width} columns, expected 3: head, relation, tail; say which are meant with "
                          f"data.columns=[{shown}]")  # fmt: skip
     return _by_role(names or ()) or (0, 1, 2)
 

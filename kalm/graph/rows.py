@@ -82,10 +82,10 @@ def parse_quickly(content: bytes, dialect: Dialect) -> list[pa.Array] | None:
     return columns + [pa.repeat(pa.scalar("", pa.large_string()), len(table))] * (dialect.widths[-1] - width)
 
 
-def parse_exactly(block: Block, dialect: Dialect) -> Rows:
+def parse_exactly(block: Block, dialect: Dialect, max_faults: int = 0) -> Rows:
     """The rows of a block, and what is wrong with the other lines.
 
-    Blank is a line of white space and separators alone.
+    Blank is a line of white space and separators alone. With more than `max_faults` faults the rest is left.
     """
     rows = Rows([[] for _ in range(dialect.widths[-1])])
     blank = b" \t\r\v\f" + dialect.separator.encode()
@@ -93,7 +93,7 @@ def parse_exactly(block: Block, dialect: Dialect) -> Rows:
     if not lines[-1]:
         lines.pop()  # what follows the last line feed is no line
     place = 0
-    while place < len(lines):
+    while place < len(lines) and len(rows.faults) <= max_faults:
         number = block.first_line + place
         if not lines[place].strip(blank):
             rows.num_blank += 1
@@ -201,7 +201,7 @@ def parse(
             account.read += len(columns[0])
             account.blank += block.num_lines - len(columns[0])  # lines without a character, which Arrow skips
             continue
-        rows = parse_exactly(block, dialect)
+        rows = parse_exactly(block, dialect, account.ledger.max_bad_lines or 0)
         unfinished = rows.unfinished
         begun = block.first_line + block.num_lines - unfinished.count(b"\n")
         account.blank += rows.num_blank

@@ -90,7 +90,7 @@ def _find_layout(first: Block, path: Path, options: ReadOptions, separators: str
     has_header = names_columns(cells, options)
     places, width = (0, 1, 2), 3
     if has_header or options.columns:
-        place = f"{path}:{first.first_line}"
+        place = f"{path}:{first.first_line}: "
         places, width = find_columns(cells if has_header else None, len(cells), options, place), len(cells)
     remedy = "" if options.columns else "say which are meant with data.columns=[1,2,3]"
     dialect = Dialect(separator=separator, quotes=quotes, widths=range(width, width + 1), remedy=remedy)

@@ -6,7 +6,7 @@ from typing import Any
 
 from kalm.graph.account import Account, Fault
 from kalm.graph.building import GraphBuilder
-from kalm.graph.columns import are_numbers, find_columns
+from kalm.graph.columns import are_numbers, find_columns, names_roles
 from kalm.graph.files import Block, read_blocks
 from kalm.graph.formats.format import FileFormat, suffix
 from kalm.graph.labelled import ReadOptions
@@ -39,6 +39,8 @@ def _add(block: Block, split: str, builder: GraphBuilder, account: Account) -> N
         except (ValueError, RecursionError) as error:
             reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
             faults.append(Fault(number, reason, REMEDY))
+            if len(faults) > builder.options.max_bad_lines:
+                break  # which `add` will say
             continue
         for column, label in zip(columns, labels, strict=True):
             column.append(label)
@@ -63,6 +65,9 @@ def _labels(line: bytes, options: ReadOptions) -> list[str]:
         names, values = None, found
     else:
         raise ValueError("neither an object nor an array")
+    if names is not None and options.columns is None and not names_roles(names):
+        raise ValueError(f"the keys are {', '.join(names)[:80]}, expected head, relation, tail; or say which with "
+                         "data.columns")  # fmt: skip
     places = find_columns(names, len(values), options, "")
     return [_label(values[place]) for place in places]
 
