@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from kalm.config import (
     Config,
+    DataConfig,
     KgcConfig,
     PredictConfig,
+    PreparationConfig,
     Quantization,
-    Source,
     TemplateConfig,
     in_yaml,
     looks_like_folder,
@@ -24,7 +25,7 @@ from kalm.config import (
 )
 from kalm.explanation import explain
 
-ConfigType = TypeVar("ConfigType", Config, KgcConfig, PredictConfig, TemplateConfig)
+ConfigType = TypeVar("ConfigType", Config, KgcConfig, PredictConfig, PreparationConfig, TemplateConfig)
 
 # what a resumed run may change without becoming another run; with other steps the schedule is that of the longer run
 FREE_ON_RESUME = (
@@ -77,6 +78,17 @@ def load_config(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
     return config
 
 
+def load_preparation(composed: DictConfig) -> PreparationConfig:
+    """The composed config of `launch/data.py`.
+
+    Raises:
+        ValueError: see `to_dataclass`.
+    """
+    with open_dict(composed):
+        composed.pop("training", None)  # a data set and a model bring theirs
+    return to_dataclass(composed, PreparationConfig)
+
+
 def validate(config: Config, world_size: int) -> None:
     """Checks across sections and of paths, before any data or model loads.
 
@@ -100,19 +112,25 @@ def validate(config: Config, world_size: int) -> None:
             if getattr(config.template, key) is not None:
                 raise ValueError(f"template.{key} has no place in one pass, where all views lie in one sequence: take "
                                  "objective=kalm_paper, or template.target=null template.completion=null")  # fmt: skip
-    folder = config.data.folder
-    if folder is not None:
-        if config.data.path:
-            require(folder.exists(), "data.path", str(folder), "a file or folder that exists")
-        else:
-            require(folder.is_dir(), "data.root", str(folder), "a folder that exists")
-    else:
-        require(config.data.source is Source.umls, "data.root", None,
-                f"the folder with the files of data={config.data.source.value}")  # fmt: skip
+    check_place(config.data)
     path = config.model.path
     if path is not None and looks_like_folder(path):
         require((Path(path).expanduser() / "config.json").is_file(), "model.path", path,
                  "a folder with config.json, tokenizer and weights, or a hub name like owner/model")  # fmt: skip
+
+
+def check_place(data: DataConfig) -> None:
+    """Check that what the user names as the graph's place is there.
+
+    Raises:
+        ValueError: it is not.
+    """
+    folder = data.folder
+    if folder is not None:
+        key, allowed = (
+            ("data.path", "a file or folder") if data.path else ("data.root", "a folder, or an archive of one,")
+        )
+        require(folder.exists(), key, str(folder), f"{allowed} that exists")
 
 
 def save_config(config: Config, path: Path) -> None:
@@ -155,9 +173,13 @@ def of_this_version(path: Path, written: DictConfig, schema: type[ConfigType]) -
 
 
 def complete_groups(overrides: Sequence[str]) -> list[str]:
-    """`model.path=X` alone means the group `model=pretrained`, and `data.path=X` alone `data=folder`."""
+    """`model.path=X` alone means `model=pretrained`, `data.path=X` `data=folder`, and `data.pykeen=X` `data=pykeen`."""
     keys = _keys(overrides)
-    implied = (("model.path", "model", "pretrained"), ("data.path", "data", "folder"))
+    implied = (
+        ("model.path", "model", "pretrained"),
+        ("data.path", "data", "folder"),
+        ("data.pykeen", "data", "pykeen"),
+    )
     return [f"{group}={choice}" for key, group, choice in implied if key in keys and group not in keys] + list(
         overrides
     )

@@ -19,7 +19,7 @@ from kalm.training.engine import deepspeed_dictionary
 
 CONF = ROOT / "conf"
 CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(CONF.glob("*/*.yaml"))]
-NEEDED = {"data=folder": ["data.path=/"], "model=pretrained": ["model.path=."]}
+NEEDED = {"data=folder": ["data.path=/"], "data=pykeen": ["data.pykeen=Nations"], "model=pretrained": ["model.path=."]}
 
 
 def composed(*overrides: str, name: str = "train"):
@@ -191,7 +191,8 @@ def test_values_are_shown_as_they_are_written(override, message):
         ("zzz=1", "zzz: there is no such key; there are run, data, model, template, objective, training, deepspeed, "
                   "evaluation, ranking, tracking, sweep, debug"),
         ("model.lora.rank=2", "model.lora.rank has no place here: its section is null under the chosen group"),
-        ("data=foo", "data=foo: there is no such choice; data is one of fb15k237, folder, umls, wn18rr"),
+        ("data=foo", "data=foo: there is no such choice; data is one of codex_m, codex_s, fb15k237, folder, kinships, metaqa, nations, "
+     "pykeen, umls, wikidata5m, wn18rr"),
         ("~training.epochs", "training.epochs has no value"),
         ("training.epochs=many", "training.epochs: Value 'many' of type 'str' could not be converted to Float"),
     ],
@@ -411,6 +412,20 @@ def test_relative_folders_become_absolute_so_that_a_saved_config_means_the_same_
     assert loaded("model=pretrained", "model.path=./lm").model.path == str(tmp_path / "lm")
 
 
-def test_a_named_data_set_without_its_folder_is_refused():
-    with pytest.raises(ValueError, match=r"data\.root must be the folder with the files of data=wn18rr"):
-        validate(loaded("data=wn18rr"), world_size=1)
+def test_a_folder_that_is_not_there_is_refused_and_none_may_be_downloaded():
+    validate(loaded("data=wn18rr"), world_size=1)
+    with pytest.raises(ValueError, match=r"data\.root must be a folder, or an archive of one, that exists"):
+        validate(loaded("data=wn18rr", "data.root=/nowhere"), world_size=1)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data=pykeen"], "data.pykeen must be set together with data=pykeen"),
+        (["data=umls", "data.pykeen=Nations"], "data.pykeen must be set together with data=pykeen"),
+        (["data=folder", "data.path=/", "data.root=/"], "data.root must be null"),
+    ],
+)
+def test_what_names_a_graph_must_fit_the_source(overrides, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        loaded(*overrides)

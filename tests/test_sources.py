@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from conftest import shared
 
-from kalm.graph.assemble import readable
 from kalm.graph.inspect import coverage
 from kalm.graph.knowledge_graph import add_inverses
+from kalm.graph.readable import readable
 from kalm.graph.sources import load_graph
 
 

@@ -25,6 +25,7 @@ from kalm.config.evaluation import (
 from kalm.config.model import Dtype, LoraConfig, ModelConfig, Quantization, ScratchConfig
 from kalm.config.objective import NegativesConfig, ObjectiveConfig, Scope, SeparateConfig
 from kalm.config.prediction import PredictConfig, Question, check_question
+from kalm.config.preparation import Command, PreparationConfig
 from kalm.config.template import CompletionTemplate, TargetTemplate, TemplateConfig
 from kalm.config.training import (
     Algorithm,
@@ -43,6 +44,7 @@ from kalm.config.training import (
 __all__ = [
     "Algorithm",
     "Candidates",
+    "Command",
     "CompletionTemplate",
     "Config",
     "DataConfig",
@@ -57,6 +59,7 @@ __all__ = [
     "NegativesConfig",
     "ObjectiveConfig",
     "PredictConfig",
+    "PreparationConfig",
     "Protocol",
     "Quantization",
     "Question",

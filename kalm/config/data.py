@@ -9,27 +9,36 @@ from kalm.config.checks import require, require_at_least, require_share
 
 
 class Source(Enum):
-    """The layouts of graphs that can be read."""
+    """Named data sets; any other of pykeen's; and a graph of one's own."""
 
     umls = "umls"
+    nations = "nations"
+    kinships = "kinships"
     wn18rr = "wn18rr"
     fb15k237 = "fb15k237"
+    metaqa = "metaqa"
+    codex_s = "codex_s"
+    codex_m = "codex_m"
+    wikidata5m = "wikidata5m"
+    pykeen = "pykeen"
     folder = "folder"
 
 
 @dataclass(kw_only=True, slots=True)
 class DataConfig:
-    source: Source  # layout of the files
-    root: str | None  # folder with a named data set's files; null takes the copy inside pykeen
+    source: Source  # the graph
+    root: str | None  # folder with a named data set's files; null takes the copy inside pykeen, or downloads them
+    pykeen: str | None  # with data=pykeen: the name that pykeen knows the data set by
     path: str | None  # a graph of one's own: a file of triples, or a folder; docs/graphs.md has the formats
     format: str | None  # of what lies at `path`; null finds it
     columns: list[str] | None  # of head, relation, tail: names in the header or numbers from 1; null finds them
     header: bool | None  # whether the first line of a file names its columns; null finds out
+    language: str  # of names and descriptions, where a graph has several
     max_bad_lines: int  # so many lines that cannot be read are left out and counted; one more stops the run
     split: list[float]  # shares of train, valid and test, for a graph that is not split; each > 0
     split_seed: int  # of the draw
     inductive: bool  # whether valid and test of such a split may hold entities that train lacks
-    cache: str  # folder for token tables
+    cache: str  # folder for downloads, unpacked archives and token tables
     false_negative_rate: float  # share of a query's other entities that are held-out true tails; 0 where few are
 
     def __post_init__(self) -> None:
@@ -42,12 +51,16 @@ class DataConfig:
                 "three columns: those of head, relation and tail")  # fmt: skip
         require(self.path is None or self.source is Source.folder, "data.path", self.path,
                  "set together with data=folder (a named data set's folder is data.root)")  # fmt: skip
+        require(self.root is None or self.source not in (Source.folder, Source.pykeen), "data.root", self.root,
+                "null: only a named data set has it (a graph of one's own is data.path)")  # fmt: skip
+        require((self.pykeen is not None) == (self.source is Source.pykeen), "data.pykeen", self.pykeen,
+                "set together with data=pykeen: the name of a data set, such as Countries")  # fmt: skip
         require(self.source is not Source.folder or self.path is not None, "data.path", self.path,
                  "a file of triples, or a folder with train.txt and the like")  # fmt: skip
 
     @property
     def folder(self) -> Path | None:
-        """Where the files are; None is the copy inside pykeen."""
+        """Where the user has the files; None leaves it to kalm."""
         place = self.path or self.root
         return None if place is None else Path(place).expanduser()
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kalm.config import IndexKind, KgcConfig, Quantization, Scores, Task, Ties
+from kalm.data import read_negatives
 from kalm.distributed import rank, world_size
 from kalm.evaluation import report
 from kalm.evaluation.breakdown import breakdown
@@ -30,7 +31,6 @@ from kalm.evaluation.relation_prediction import relation_prediction
 from kalm.evaluation.triple_classification import triple_classification
 from kalm.evaluation.triple_scores import TripleScorer
 from kalm.graph.knowledge_graph import Triples
-from kalm.graph.sources import load_negatives
 from kalm.logged import read_logged
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.model.loading import build_encoder
@@ -130,7 +130,7 @@ def _negatives(run: LoadedRun, config: KgcConfig) -> dict[str, Triples | None]:
         return {}
     data = run.config.data
     splits = ("valid", config.split)
-    return {split: load_negatives(data.source.value, data.folder, run.graph, split) for split in splits}
+    return {split: read_negatives(data, run.graph, split) for split in splits}
 
 
 def _more_tasks(

@@ -1,8 +1,7 @@
 """Where graphs come from: named data sets, and files and folders of one's own."""
 
-import importlib.util
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,20 +9,14 @@ from kalm.graph.assemble import assemble
 from kalm.graph.building import GraphBuilder
 from kalm.graph.columns import check_columns
 from kalm.graph.files import find_file
-from kalm.graph.formats.folder import read_splits
-from kalm.graph.formats.registry import FILE_FORMATS, read_labelled
+from kalm.graph.formats.codex import find_triples
+from kalm.graph.formats.registry import read_labelled
+from kalm.graph.in_memory import from_triples_factories
 from kalm.graph.knowledge_graph import SPLITS, KnowledgeGraph, Triples, contains, triple_keys
 from kalm.graph.labelled import LabelledGraph, ReadOptions
+from kalm.graph.named import CODEX, NAMED, find_data_set
 from kalm.graph.rows import read_rows
 from kalm.graph.splitting import SplitOptions, split_graph
-from kalm.graph.texts import read_entity_texts, read_freebase_texts, read_relation_texts, read_wordnet_texts
-
-# data sets whose files need a reader of their own for the entities' texts
-NAMED: dict[str, Callable[[Path, GraphBuilder], None]] = {
-    "umls": read_entity_texts,
-    "wn18rr": read_wordnet_texts,
-    "fb15k237": read_freebase_texts,
-}
 
 
 def load_graph(
@@ -48,31 +41,63 @@ def load_graph(
     """
     options = options or ReadOptions()
     if source in NAMED:
-        labelled = _read_named(source, path or pykeen_folder(source), options)
-    else:
-        assert path is not None
-        labelled = read_labelled(path, options, format_name)
+        folder = path or find_data_set(source, cache=None)
+        check_columns(options)
+        builder = GraphBuilder(options)
+        NAMED[source].read(folder, builder)
+        return complete(builder.finish(f"{folder}: {source}"), folder, split=None)
+    assert path is not None
+    return complete(read_labelled(path, options, format_name), path, split)
+
+
+def load_pykeen(name: str) -> KnowledgeGraph:
+    """Read a data set of pykeen's, which downloads it on first use.
+
+    Args:
+        name: as pykeen knows it, in any case.
+
+    Raises:
+        ValueError: pykeen is not installed, has no such data set, or cannot download it.
+    """
+    try:
+        from pykeen.datasets import get_dataset
+    except ImportError:
+        raise ValueError(f"data.pykeen={name} needs pykeen: pip install pykeen") from None
+    try:
+        data_set: Any = get_dataset(dataset=name)
+        factories = dict(zip(SPLITS, (data_set.training, data_set.validation, data_set.testing), strict=True))
+    except (OSError, ValueError, LookupError) as error:
+        shown = " ".join(str(error).split())[:300]
+        raise ValueError(
+            f"data.pykeen={name}: pykeen gives no such data set ({type(error).__name__}: {shown}); without a network, "
+            "set data.path to a folder with train.txt, valid.txt and test.txt"
+        ) from None
+    return complete(from_triples_factories(factories), Path(name), split=None)
+
+
+def complete(labelled: LabelledGraph, place: Path, split: SplitOptions | None) -> KnowledgeGraph:
+    """The graph of ids, with train, valid and test.
+
+    Args:
+        labelled: as it was read.
+        place: what it was read from, for messages.
+        split: how to split a graph that is not split; None refuses it.
+
+    Raises:
+        ValueError: a split is missing or empty, or nothing can be held out.
+    """
     graph = assemble(labelled)
     if set(graph.triples) == {"train"}:
-        if split is None or source in NAMED:
-            raise ValueError(f"{path}: there is no file valid.txt, nor test.txt; add them")
+        if split is None:
+            raise ValueError(f"{place}: there is no file valid.txt, nor test.txt; add them")
         graph = split_graph(graph, split)
     for name in SPLITS:
         if not len(graph.triples[name]):
             file = next(
-                (account.file for account in labelled.accounts if Path(account.file).name.startswith(name)), path
+                (account.file for account in labelled.accounts if Path(account.file).name.startswith(name)), place
             )
             raise ValueError(f"{file}: the split is empty; expected lines of head, relation, tail")
     return graph
-
-
-def _read_named(source: str, folder: Path, options: ReadOptions) -> LabelledGraph:
-    check_columns(options)
-    builder = GraphBuilder(options)
-    read_splits(folder, builder, FILE_FORMATS)
-    NAMED[source](folder, builder)
-    read_relation_texts(folder, builder)
-    return builder.finish(f"{folder}: {source}")
 
 
 def load_negatives(source: str, folder: Path | None, graph: KnowledgeGraph, split: str) -> Triples | None:
@@ -86,7 +111,10 @@ def load_negatives(source: str, folder: Path | None, graph: KnowledgeGraph, spli
     Raises:
         ValueError: a line is malformed, holds an entity or relation that the graph lacks, or a triple that it holds.
     """
-    path = find_file(folder or pykeen_folder(source), f"{split}_negatives.txt")
+    folder = folder or find_data_set(source, cache=None)
+    if folder.is_dir():
+        folder = find_triples(folder, CODEX.get(source)) or folder
+    path = find_file(folder, f"{split}_negatives.txt")
     if path is None:
         return None
     entity_ids = {label: i for i, label in enumerate(graph.entity_labels)}
@@ -107,23 +135,6 @@ def load_negatives(source: str, folder: Path | None, graph: KnowledgeGraph, spli
     if is_known.any():
         raise ValueError(f"{path}:{numbers[int(is_known.argmax())]}: this triple is in the graph, so it is no negative")
     return negatives
-
-
-def pykeen_folder(source: str) -> Path:
-    """The folder of a data set that pykeen ships.
-
-    pykeen is located, not imported: its import takes seconds and kalm needs the files only.
-
-    Raises:
-        ValueError: pykeen is not installed, or it ships no such data set.
-    """
-    spec = importlib.util.find_spec("pykeen")
-    if spec is None or spec.origin is None:
-        raise ValueError(f"data={source} is read from the package pykeen: pip install pykeen, or set data.root")
-    folder = Path(spec.origin).parent / "datasets" / source
-    if not folder.is_dir():
-        raise ValueError(f"data={source} needs its files: set data.root to the folder that holds train.txt")
-    return folder
 
 
 def _to_ids(rows: list[list[str]], entity_ids: dict[str, int], relation_ids: dict[str, int]) -> Triples:

@@ -2,63 +2,113 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kalm.graph.building import GraphBuilder
 from kalm.graph.files import find_file, require_file
 from kalm.graph.rows import read_texts
 
+NUM_SHOWN = 3  # labels with two texts, in a note
+SYNSET_OFFSET = r"^[0-9]{8}$"  # how WordNet's files call an entity
+
 
 def read_entity_texts(folder: Path, builder: GraphBuilder) -> None:
-    """`entity2text.txt`: id, name and, as a third column, a description; else from `entity2textlong.txt`."""
-    if path := find_file(folder, "entity2textlong.txt"):
-        for labels, texts in read_texts(path, builder.ledger.open(path), range(2, 3)):
-            builder.add_texts("entity_descriptions", labels, texts)
+    """`entity2text.txt`: id, name and, as a third column, a description; else from `entity2textlong.txt`.
+
+    WordNet's copy of kg-bert has `name, definition` in one column, which is cut at the first comma.
+    """
+    long = find_file(folder, "entity2textlong.txt")
+    if long:
+        labels, texts = read_columns(long, builder, range(2, 3))
+        builder.add_texts("entity_descriptions", labels, texts)
     if path := find_file(folder, "entity2text.txt"):
-        for labels, names, texts in read_texts(path, builder.ledger.open(path), range(2, 4)):
-            builder.add_texts("entity_names", labels, names)
-            builder.add_texts("entity_descriptions", labels, texts)
+        labels, names, texts = read_columns(path, builder, range(2, 4))
+        if long is None and _are_names_with_definitions(labels, names, texts):
+            cut = [name.partition(", ") for name in names.to_pylist()]
+            names, texts = ([parts[place] for parts in cut] for place in (0, 2))
+            builder.note(f"{path.name}: the texts of WordNet's entities are `name, definition`, cut at the first comma")
+        builder.add_texts("entity_names", labels, names)
+        builder.add_texts("entity_descriptions", labels, texts)
 
 
 def read_relation_texts(folder: Path, builder: GraphBuilder) -> None:
     """`relation2text.txt`: id and text; `relation_inverse.txt`: id and text of the inverse."""
-    for name, kind in (("relation2text.txt", "relation_names"), ("relation_inverse.txt", "inverse_names")):
-        if path := find_file(folder, name):
-            for labels, texts in read_texts(path, builder.ledger.open(path), range(2, 3)):
-                builder.add_texts(kind, labels, texts)  # type: ignore[arg-type]
+    if path := find_file(folder, "relation2text.txt"):
+        builder.add_texts("relation_names", *read_columns(path, builder, range(2, 3)))
+    if path := find_file(folder, "relation_inverse.txt"):
+        builder.add_texts("inverse_names", *read_columns(path, builder, range(2, 3)))
 
 
 def read_wordnet_texts(folder: Path, builder: GraphBuilder) -> None:
     """`wordnet-mlj12-definitions.txt`: id, `__lemma_words_POS_n`, definition."""
     path = require_file(folder, "wordnet-mlj12-definitions.txt")
-    for labels, senses, definitions in read_texts(path, builder.ledger.open(path), range(3, 4)):
-        lemmas = [sense.removeprefix("__").rsplit("_", 2)[0].replace("_", " ") for sense in _list(senses)]
-        builder.add_texts("entity_names", labels, lemmas)
-        # a run of spaces is where two different glosses were joined by mistake: keep the first
-        first = [re.split(r"\s{2,}", definition.strip())[0] for definition in _list(definitions)]
-        builder.add_texts("entity_descriptions", labels, first)
+    labels, senses, definitions = read_columns(path, builder, range(3, 4))
+    lemmas = [sense.strip().removeprefix("__").rsplit("_", 2)[0].replace("_", " ") for sense in senses.to_pylist()]
+    builder.add_texts("entity_names", labels, lemmas)
+    # a run of spaces is where two different glosses were joined by mistake: keep the first
+    first = [re.split(r"\s{2,}", definition.strip())[0] for definition in definitions.to_pylist()]
+    builder.add_texts("entity_descriptions", labels, first)
 
 
 def read_freebase_texts(folder: Path, builder: GraphBuilder) -> None:
     """Names from `FB15k_mid2name.txt`, else `entity2text.txt`; descriptions from whichever file is there."""
     path = require_file(folder, "FB15k_mid2name.txt", "entity2text.txt")
-    for labels, names in read_texts(path, builder.ledger.open(path), range(2, 3)):
-        builder.add_texts("entity_names", labels, [name.replace("_", " ") for name in _list(names)])
-    if path_long := find_file(folder, "FB15k_mid2description.txt"):
-        for labels, texts in read_texts(path_long, builder.ledger.open(path_long), range(2, 3)):
-            bare = [text.strip().removesuffix("@en").strip('"') for text in _list(texts)]
-            builder.add_texts("entity_descriptions", labels, [_unescape(text) for text in bare])
-    elif path_long := find_file(folder, "fb-entity2text-new.txt"):
-        for labels, texts in read_texts(path_long, builder.ledger.open(path_long), range(2, 3)):
-            # lines without the separator hold a name only
-            after = [text.partition(" -- ")[2] for text in _list(texts)]
-            builder.add_texts("entity_descriptions", labels, [_unescape(text) for text in after])
+    labels, names = read_columns(path, builder, range(2, 3))
+    builder.add_texts("entity_names", labels, pc.replace_substring(names, "_", " "))
+    if long := find_file(folder, "FB15k_mid2description.txt"):
+        labels, texts = read_columns(long, builder, range(2, 3))
+        bare = [text.strip().removesuffix("@en").strip('"') for text in texts.to_pylist()]
+        builder.add_texts("entity_descriptions", labels, [_unescape(text) for text in bare])
+    elif long := find_file(folder, "fb-entity2text-new.txt"):
+        labels, texts = read_columns(long, builder, range(2, 3))
+        # lines without the separator hold a name only
+        after = [text.partition(" -- ")[2] for text in texts.to_pylist()]
+        builder.add_texts("entity_descriptions", labels, [_unescape(text) for text in after])
 
 
-def _list(texts: Any) -> list[str]:
-    return texts.to_pylist() if isinstance(texts, pa.Array) else texts  # type: ignore[no-any-return]
+def read_columns(path: Path, builder: GraphBuilder, widths: range) -> list[pa.Array]:
+    """The columns of a file by tabs, as many as a line may have. Of a label that comes again the first line counts.
+
+    Raises:
+        ValueError: more lines are bad than may be.
+    """
+    parts = [
+        [column if isinstance(column, pa.Array) else pa.array(column, pa.large_string()) for column in columns]
+        for columns in read_texts(path, builder.ledger.open(path), widths)
+    ]
+    if not parts:
+        return [pa.array([], pa.large_string())] * widths[-1]
+    columns = [pc.utf8_trim_whitespace(pa.concat_arrays(column)) for column in zip(*parts, strict=True)]
+    _, first, code = np.unique(
+        columns[0].dictionary_encode().indices.to_numpy(), return_index=True, return_inverse=True
+    )
+    if len(first) == len(code):
+        return columns
+    of_first = pa.array(first[code])
+    is_other = np.zeros(len(code), bool)
+    for column in columns[1:]:
+        is_other |= pc.not_equal(column, column.take(of_first)).to_numpy(zero_copy_only=False)
+    if others := np.flatnonzero(is_other).tolist():
+        shown = ", ".join(f"{columns[0][row]} ({columns[1][row]})" for row in others[:NUM_SHOWN])
+        more = ", ..." if len(others) > NUM_SHOWN else ""
+        builder.note(f"{path.name}: {len(others):,} lines give another text to what an earlier line names; the earlier "
+                     f"counts: {shown}{more}")  # fmt: skip
+    return [column.take(pa.array(np.sort(first))) for column in columns]
+
+
+def _are_names_with_definitions(labels: pa.Array, names: pa.Array, texts: pa.Array) -> bool:
+    def hold(test: pa.Array) -> bool:
+        return bool(pc.all(test).as_py())
+
+    return (
+        len(labels) > 0
+        and hold(pc.match_substring_regex(labels, SYNSET_OFFSET))
+        and hold(pc.match_substring(names, ", "))
+        and hold(pc.equal(texts, ""))
+    )
 
 
 def _unescape(text: str) -> str:

@@ -4,14 +4,20 @@ from pathlib import Path
 
 from kalm.graph.building import GraphBuilder
 from kalm.graph.columns import check_columns
-from kalm.graph.formats import delimited, folder, json_lines, parquet
+from kalm.graph.formats import codex, delimited, folder, json_lines, own, parquet, simkgc, wikidata5m
 from kalm.graph.formats.format import FileFormat, FolderLayout
 from kalm.graph.labelled import LabelledGraph, ReadOptions
 
 # the first that matches is taken: those that look into a file come before those that go by its name
 FILE_FORMATS: tuple[FileFormat, ...] = (*delimited.FORMATS, parquet.FORMAT, json_lines.FORMAT)
 # special layouts come before the general one
-FOLDER_LAYOUTS: tuple[FolderLayout, ...] = (folder.layout(FILE_FORMATS),)
+FOLDER_LAYOUTS: tuple[FolderLayout, ...] = (
+    own.LAYOUT,
+    *simkgc.LAYOUTS,
+    wikidata5m.LAYOUT,
+    codex.LAYOUT,
+    folder.layout(FILE_FORMATS),
+)
 
 UNPACK_FIRST = (".zip", ".tar", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 

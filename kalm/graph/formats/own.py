@@ -1,0 +1,153 @@
+"""kalm's own form of a graph: what `launch/data.py import` writes, and reading it again."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from kalm import __version__
+from kalm.graph.building import GraphBuilder, TextKind
+from kalm.graph.formats.format import FolderLayout
+from kalm.graph.formats.parquet import ROWS_AT_ONCE, read_parquet
+from kalm.graph.knowledge_graph import HEAD, RELATION, SPLITS, TAIL, KnowledgeGraph, Triples
+from kalm.graph.readable import readable_entities
+from kalm.graph.strings import Strings
+
+ENTITIES, RELATIONS, SHEET = "entities.parquet", "relations.parquet", "datasheet.json"
+FORM = 1  # of the files; raised when they change, so that an older kalm refuses them by name
+TEXT_COLUMNS: dict[str, tuple[tuple[str, TextKind], ...]] = {
+    ENTITIES: (("name", "entity_names"), ("description", "entity_descriptions")),
+    RELATIONS: (("name", "relation_names"), ("inverse", "inverse_names")),
+}
+
+
+def write_graph(graph: KnowledgeGraph, folder: Path) -> None:
+    """Write a graph that reads as the same one, and a data sheet of where it comes from; whole or not at all.
+
+    Raises:
+        ValueError: the folder is there already, or cannot be written.
+    """
+    if folder.exists():
+        raise ValueError(f"to={folder} is there already; import writes a new folder, so give another name or remove it")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder.parent))
+    except OSError as error:
+        raise ValueError(f"to={folder} cannot be written: {error}") from None
+    try:
+        for name, table in _tables(graph):
+            pq.write_table(table, unfinished / name, compression="zstd")
+        content = json.dumps(_data_sheet(graph, unfinished), indent=2, ensure_ascii=False)
+        (unfinished / SHEET).write_text(f"{content}\n", encoding="utf-8")
+        unfinished.chmod(0o755)  # mkdtemp's folders are private
+        unfinished.rename(folder)
+    except OSError as error:
+        raise ValueError(f"to={folder} cannot be written: {error}") from None
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def read_own(folder: Path, builder: GraphBuilder) -> None:
+    """Add what `write_graph` wrote.
+
+    Raises:
+        ValueError: a file is missing, damaged or of another version.
+    """
+    try:
+        form = json.loads((folder / SHEET).read_text(encoding="utf-8"))["form"]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise ValueError(
+            f"{folder / SHEET}: not the data sheet of an imported graph ({error!r}); import it again"
+        ) from None
+    if form != FORM:
+        raise ValueError(f"{folder}: written in form {form}, and this version reads {FORM}; import it again")
+    for split in SPLITS:
+        read_parquet(_there(folder / f"{split}.parquet"), split, builder)
+    for name, columns in TEXT_COLUMNS.items():
+        path = _there(folder / name)
+        account = builder.ledger.open(path, unit="rows")
+        try:
+            with pq.ParquetFile(path) as file:
+                for part in file.iter_batches(ROWS_AT_ONCE, columns=["id", *(column for column, _ in columns)]):
+                    account.lines += part.num_rows
+                    account.read += part.num_rows
+                    for column, kind in columns:
+                        builder.add_texts(kind, part.column("id"), part.column(column))
+        except (pa.ArrowException, OSError, KeyError) as error:
+            raise ValueError(f"{path}: not whole ({error}); import the graph again") from None
+
+
+def _there(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError(f"{path}: the file is missing; import the graph again")
+    return path
+
+
+def _tables(graph: KnowledgeGraph) -> list[tuple[str, pa.Table]]:
+    entities, relations = Strings(graph.entity_labels).array, Strings(graph.relation_labels).array
+    inverses = graph.inverse_names or [""] * graph.num_relations
+    return [
+        *((f"{split}.parquet", _triples(graph.triples[split], entities, relations)) for split in SPLITS),
+        (ENTITIES, pa.table({"id": entities, "name": _given_names(graph),
+                             "description": Strings(graph.entity_descriptions).array})),
+        (RELATIONS, pa.table({"id": relations, "name": Strings(graph.relation_names).array,
+                              "inverse": Strings(inverses).array})),
+    ]  # fmt: skip
+
+
+def _triples(triples: Triples, entities: pa.Array, relations: pa.Array) -> pa.Table:
+    columns = {"head": (HEAD, entities), "relation": (RELATION, relations), "tail": (TAIL, entities)}
+    return pa.table({name: labels.take(pa.array(triples[:, place])) for name, (place, labels) in columns.items()})
+
+
+def _given_names(graph: KnowledgeGraph) -> pa.Array:
+    """The names, without those that would be made from the ids anyway.
+
+    Which of the names that equal a made one were given is not known, only how many: the first ones are taken to be,
+    which gives the same names and the same count.
+    """
+    names = Strings(graph.entity_names).array
+    is_made = pc.equal(names, readable_entities(Strings(graph.entity_labels).array)).to_numpy(zero_copy_only=False)
+    num_given = graph.num_named - int(np.count_nonzero(~is_made))
+    is_made[np.flatnonzero(is_made)[:num_given]] = False
+    return pc.if_else(pa.array(is_made), "", names)
+
+
+def _data_sheet(graph: KnowledgeGraph, folder: Path) -> dict[str, Any]:
+    reading = graph.reading
+    assert reading is not None
+    sources = [{**account.as_json(), "sha256": digest} for account in reading.accounts
+               if (digest := _digest(Path(account.file))) is not None]  # fmt: skip
+    return {
+        "form": FORM,
+        "kalm": __version__,
+        "source": {**reading.as_json(), "files": sources},
+        "counts": {"entities": graph.num_entities, "relations": graph.num_relations,
+                   **{split: len(graph.triples[split]) for split in SPLITS}},
+        "coverage": {"named": graph.num_named, "described": Strings(graph.entity_descriptions).num_filled},
+        "digest": graph.digest(),
+        "files": {path.name: _digest(path) for path in sorted(folder.iterdir())},
+    }  # fmt: skip
+
+
+def _digest(path: Path) -> str | None:
+    """SHA-256 of a file; None for what is no file, such as a data frame."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+LAYOUT = FolderLayout(
+    "kalm",
+    f"a graph that was imported: {', '.join(f'{split}.parquet' for split in SPLITS)}, {ENTITIES}, {RELATIONS}, {SHEET}",
+    lambda folder: (folder / SHEET).is_file() and (folder / ENTITIES).is_file(),
+    read_own,
+)

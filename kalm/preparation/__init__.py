@@ -1,0 +1,1 @@
+"""Before training: looking at a graph, and writing it in a form that reads fast."""
