@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from kalm.command_line import QUIET, clean_arguments
 from kalm.composition import load_config, read_config, save_config, to_dataclass, validate
-from kalm.config import Config, KgcConfig, PredictConfig
+from kalm.config import Config, KgcConfig, PredictConfig, PreparationConfig
 from kalm.explanation import explain, field_types
 from kalm.training.engine import deepspeed_dictionary
 
@@ -73,7 +73,7 @@ def test_every_field_is_read_outside_its_own_checks():
     source = "\n".join(
         re.sub(own_checks, "", path.read_text()) if path.parent.name == "config" else path.read_text() for path in code
     )
-    unread = [key for schema in (Config, KgcConfig, PredictConfig) for key, name in schema_fields(schema)
+    unread = [key for schema in (Config, KgcConfig, PredictConfig, PreparationConfig) for key, name in schema_fields(schema)
               if not re.search(rf"\.{name}\b", source) and name != "debug"]  # fmt: skip
     assert unread == [], "debug is read from the command line, before there is a config"
 

@@ -9,11 +9,8 @@ from kalm.config.model import ModelConfig
 from kalm.config.template import TemplateConfig
 
 
-class Command(Enum):
-    """What `launch/data.py` does."""
-
-    inspect = "inspect"
-    import_ = "import"
+# what `launch/data.py` does; made by a call, since `import` is a word of Python
+Command = Enum("Command", {"inspect": "inspect", "import": "import"})
 
 
 @dataclass(kw_only=True, slots=True)
@@ -30,5 +27,5 @@ class PreparationConfig:
 
     def __post_init__(self) -> None:
         require_at_least("num_shown", self.num_shown, 0)
-        require((self.to is not None) == (self.command is Command.import_), "to", self.to,
+        require((self.to is not None) == (self.command.value == "import"), "to", self.to,
                 "given with import and with it alone: the folder to write")  # fmt: skip

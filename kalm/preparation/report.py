@@ -1,6 +1,7 @@
 """A graph in tables and bars for the terminal."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from transformers import PreTrainedTokenizerFast
@@ -35,7 +36,7 @@ def print_reading(graph: KnowledgeGraph) -> None:
     if reading is None:
         return
     rows = [
-        (account.file, account.unit, *map(_count, (account.lines, account.read, account.refused, account.blank,
+        (Path(account.file).name, account.unit, *map(_count, (account.lines, account.read, account.refused, account.blank,
                                                    account.comment)))
         for account in reading.accounts
     ]  # fmt: skip
@@ -104,15 +105,19 @@ def print_histograms(graph: KnowledgeGraph, num_shown: int) -> None:
     """Degrees of entities in train, and triples of relations."""
     bins = doubling_histogram(degrees(graph))
     _print_bars(
-        "training triples of an entity: how many entities",
+        ("training triples of an entity", "entities"),
         [(f"{low:,}" if low == high else f"{low:,}-{high:,}", count) for low, high, count in bins],
     )
     counts = relation_counts(graph).sum(axis=1)
     order = np.argsort(-counts, kind="stable")
-    rows = [(graph.relation_names[place], int(counts[place])) for place in order[:num_shown].tolist()]
-    if len(order) > num_shown:
-        rows.append((f"{len(order) - num_shown:,} others", int(counts[order[num_shown:]].sum())))
-    _print_bars("triples of a relation, all splits", rows)
+    rest = order[num_shown:]
+    _print_bars(
+        ("relation", "triples in all splits"),
+        [(graph.relation_names[place], int(counts[place])) for place in order[:num_shown].tolist()],
+        f"{len(rest):,} other relations have {counts[rest].sum():,}, each at most {counts[rest].max():,}"
+        if len(rest)
+        else "",
+    )
 
 
 def print_lengths(graph: KnowledgeGraph, table: TokenTable, tokenizer: PreTrainedTokenizerFast, num_shown: int) -> None:
@@ -151,12 +156,10 @@ def print_sequences(
     print_columns("the first training triples as sequences, and their inverses", ("tokens", "sequence"), rows)
 
 
-def _print_bars(title: str, rows: Sequence[tuple[str, int]]) -> None:
+def _print_bars(columns: tuple[str, str], rows: Sequence[tuple[str, int]], caption: str = "") -> None:
     largest = max((count for _, count in rows), default=0) or 1
-    print_columns(
-        title, ("", "", ""),
-        [(name, f"{count:>11,}", "█" * -(-count * BAR_WIDTH // largest)) for name, count in rows],
-    )  # fmt: skip
+    bars = [(name, _count(count), "█" * -(-count * BAR_WIDTH // largest)) for name, count in rows]
+    print_columns("", (*columns, ""), bars, caption)
 
 
 def _longest(texts: Iterable[str], tokenizer: PreTrainedTokenizerFast, num_shown: int) -> list[tuple[int, str]]:

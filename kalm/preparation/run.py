@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kalm.config import Command, PreparationConfig
+from kalm.config import PreparationConfig
 from kalm.data import read_graph
 from kalm.graph.formats.own import write_graph
 from kalm.graph.inspect import coverage, shown
@@ -18,7 +18,7 @@ def prepare(config: PreparationConfig) -> None:
         ValueError: the graph or the tokenizer cannot be read, or the new folder cannot be written.
     """
     graph = read_graph(config.data)
-    if config.command is Command.import_:
+    if config.command.value == "import":
         assert config.to is not None
         folder = Path(config.to).expanduser()
         write_graph(graph, folder)

@@ -123,8 +123,7 @@ def _given_names(graph: KnowledgeGraph) -> pa.Array:
 def _data_sheet(graph: KnowledgeGraph, folder: Path) -> dict[str, Any]:
     reading = graph.reading
     assert reading is not None
-    sources = [{**account.as_json(), "sha256": digest} for account in reading.accounts
-               if (digest := _digest(Path(account.file))) is not None]  # fmt: skip
+    sources = [{**account.as_json(), "sha256": _digest(Path(account.file))} for account in reading.accounts]
     return {
         "form": FORM,
         "kalm": __version__,
