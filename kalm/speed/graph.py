@@ -16,7 +16,7 @@ from kalm.graph.labelled import ReadOptions
 from kalm.speed.measure import Row, peak_memory, rates, ratio_row, take_turns, value_row
 
 NUM_TRIPLES, NUM_LOOKUPS = 5_000_000, 10_000_000
-TRIPLES_PER_ENTITY, NUM_RELATIONS = 4, 500
+TRIPLES_PER_ENTITY, NUM_RELATIONS = 10, 500
 LARGE_TRIPLES, LARGE_ENTITIES = 20_000_000, 5_000_000
 LINES_AT_ONCE = 100_000
 
@@ -41,7 +41,11 @@ def measure_reading(*, repeats: int, num_triples: int = NUM_TRIPLES) -> list[Row
 
 
 def measure_lookups(
-    *, repeats: int, num_triples: int = LARGE_TRIPLES, num_entities: int = LARGE_ENTITIES, num_lookups: int = NUM_LOOKUPS
+    *,
+    repeats: int,
+    num_triples: int = LARGE_TRIPLES,
+    num_entities: int = LARGE_ENTITIES,
+    num_lookups: int = NUM_LOOKUPS,
 ) -> list[Row]:
     """Keys of all known tails of a large graph, and look-ups among them."""
     graph = _large_graph(num_triples, num_entities)
