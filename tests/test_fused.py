@@ -130,11 +130,17 @@ def test_ranks_equal_those_of_one_candidate_at_a_time(toy_graph, table, tokenize
 
 def test_weights_are_the_best_on_valid_and_do_not_depend_on_test(task, table, tokenizer, toy_graph):
     chosen = task.rank(top_k=10, alphas=[0.0, 0.1, 1.0, 10.0]).protocol
-    tried = {(row["alpha"], row["beta"]): row["mrr"] for row in chosen["choice"]["mrr"]["fused"]}
+    tried = {(row["alpha"], row["beta"]): row for row in chosen["choice"]["mrr"]["fused"]}
     assert len(tried) == 8
-    assert len(set(tried.values())) > 1
-    assert tried[chosen["fused"]["alpha"], chosen["fused"]["beta"]] == max(tried.values())
-    assert tried[0.0, 0.0] == tried[0.0, 1.0] == chosen["choice"]["mrr"]["embedding"]
+    gains = {weights: row["gain"] - row["standard_error"] for weights, row in tried.items()}
+    assert len(set(gains.values())) > 2
+    assert gains[chosen["fused"]["alpha"], chosen["fused"]["beta"]] == max(gains.values()) >= 0
+    embedding = chosen["choice"]["mrr"]["embedding"]
+    assert tried[0.0, 0.0]["mrr"] == tried[0.0, 1.0]["mrr"] == embedding
+    for row in tried.values():
+        assert row["gain"] == pytest.approx(row["mrr"] - embedding, abs=1e-12)
+        assert row["alpha"] > 0 or row["standard_error"] == 0
+    assert any(row["standard_error"] > 0 for row in tried.values())
     other = Task(
         replace(toy_graph, triples={**toy_graph.triples, "test": toy_graph.triples["valid"]}), table, tokenizer
     )
@@ -145,7 +151,9 @@ def test_the_mrr_that_weights_are_chosen_by_is_that_of_valid(toy_graph, table, t
     blind = replace(toy_graph, triples={**toy_graph.triples, "test": toy_graph.triples["valid"]})
     task = Task(blind, table, tokenizer, split="valid")
     fused = task.rank(top_k=10)
-    best = max(row["mrr"] for row in fused.protocol["choice"]["mrr"]["fused"])
+    weights = fused.protocol["fused"]
+    (best,) = (row["mrr"] for row in fused.protocol["choice"]["mrr"]["fused"]
+               if (row["alpha"], row["beta"]) == (weights["alpha"], weights["beta"]))  # fmt: skip
     assert float((1 / fused.fused.realistic).mean()) == pytest.approx(best)
     best = max(row["mrr"] for row in fused.protocol["choice"]["mrr"]["generation"])
     assert float((1 / fused.generation.realistic).mean()) == pytest.approx(best)

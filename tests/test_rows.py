@@ -17,7 +17,8 @@ from kalm.graph.rows import read_rows, read_texts
 WHITE = b" \t\r\n\v\f"
 MANY = 10**6
 PIECES = [b"a", b"bc", b"\t", b"\t", b"\n", b"\n", b"\r\n", b" ", b"\r", b"\0", b"\xff", b'"', b",", "é".encode(),
-          "\u2028".encode(), "\u00a0".encode(), b"\xef\xbb\xbf", b"\x1c", b"a\tr\tb\n", b"b\tr\ta\r\n", b"#", b"\v"]  # fmt: skip
+          "\u2028".encode(), "\u00a0".encode(), b"\xef\xbb\xbf", b"\x1c", b"a\tr\tb\n", b"b\tr\ta\r\n",
+          b"#", b"\v"]  # fmt: skip
 contents = st.one_of(st.lists(st.sampled_from(PIECES), max_size=60).map(b"".join), st.binary(max_size=40))
 options = ReadOptions(header=False, max_bad_lines=MANY)
 

@@ -33,7 +33,11 @@ def from_frames(
     """
     builder = _builder(options, texts)
     for split, frame in frames.items():
-        table = pa.Table.from_pandas(frame, preserve_index=False)
+        try:
+            table = pa.Table.from_pandas(frame, preserve_index=False)
+        except pa.ArrowException as error:
+            raise ValueError(f"data frame {split}: a column holds values of several kinds ({error}); convert them to "
+                             "strings") from None  # fmt: skip
         builder.start_split(split)
         account = builder.ledger.open(f"data frame {split}", unit="rows")
         add = TableAdder(f"data frame {split}: ", table.schema, split, builder, account)

@@ -27,8 +27,8 @@ class TableAdder:
             if schema.names.count(name) > 1:
                 raise ValueError(f"{place}several columns are called {name!r}; rename them")
             if not _is_label(schema.field(column).type):
-                raise ValueError(f"{place}the column {name!r} holds {schema.field(column).type}, and labels are strings "
-                                 "or whole numbers; convert it")  # fmt: skip
+                raise ValueError(f"{place}the column {name!r} holds {schema.field(column).type}, and labels are "
+                                 "strings or whole numbers; convert it")  # fmt: skip
         self._split, self._builder, self._account = split, builder, account
 
     def __call__(self, part: pa.RecordBatch) -> None:

@@ -18,25 +18,28 @@ from kalm.provenance import git_commit, hardware, peak_resident_bytes
 Row = dict[str, Any]
 
 
-def take_turns(systems: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each call of each system, after one round that is not counted.
+def take_turns(
+    systems: Mapping[str, Callable[[], object]], repeats: int, *, on_the_wall: bool = False
+) -> dict[str, list[float]]:
+    """Seconds of each call of each system, after one round that is not counted; `on_the_wall`, or as `clock` counts.
 
     They take turns, so a machine that is busy for a while slows all of them alike.
     """
     seconds: dict[str, list[float]] = {name: [] for name in systems}
     for repeat in range(repeats + 1):
         for name, system in systems.items():
-            elapsed = seconds_of(system)
+            elapsed = seconds_of(system, time.perf_counter if on_the_wall else clock)
             if repeat > 0:
                 seconds[name].append(elapsed)
     return seconds
 
 
-def seconds_of(call: Callable[[], object]) -> float:
-    """Seconds of one call, as `clock` counts them."""
-    start = clock()
+def seconds_of(call: Callable[[], object], now: Callable[[], float] | None = None) -> float:
+    """Seconds of one call, as `clock` counts them or another one."""
+    now = now or clock
+    start = now()
     call()
-    return clock() - start
+    return now() - start
 
 
 def clock() -> float:
