@@ -15,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kalm.graph import knowledge_graph, known_tails
-from kalm.graph.assemble import assemble, readable
+from kalm.graph.assemble import assemble
 from kalm.graph.building import _Dictionary
 from kalm.graph.formats.registry import read_labelled
 from kalm.graph.in_memory import from_frames, from_triples_factories
 from kalm.graph.knowledge_graph import SPLITS, KnowledgeGraph, add_inverses, contains, triple_keys
 from kalm.graph.labelled import ReadOptions
+from kalm.graph.readable import readable
 from kalm.graph.sources import load_graph
 from kalm.graph.splitting import SplitOptions
 
