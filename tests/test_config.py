@@ -73,7 +73,8 @@ def test_every_field_is_read_outside_its_own_checks():
     source = "\n".join(
         re.sub(own_checks, "", path.read_text()) if path.parent.name == "config" else path.read_text() for path in code
     )
-    unread = [key for schema in (Config, KgcConfig, PredictConfig, PreparationConfig) for key, name in schema_fields(schema)
+    schemas = (Config, KgcConfig, PredictConfig, PreparationConfig)
+    unread = [key for schema in schemas for key, name in schema_fields(schema)
               if not re.search(rf"\.{name}\b", source) and name != "debug"]  # fmt: skip
     assert unread == [], "debug is read from the command line, before there is a config"
 
@@ -191,8 +192,8 @@ def test_values_are_shown_as_they_are_written(override, message):
         ("zzz=1", "zzz: there is no such key; there are run, data, model, template, objective, training, deepspeed, "
                   "evaluation, ranking, tracking, sweep, debug"),
         ("model.lora.rank=2", "model.lora.rank has no place here: its section is null under the chosen group"),
-        ("data=foo", "data=foo: there is no such choice; data is one of codex_m, codex_s, fb15k237, folder, kinships, metaqa, nations, "
-     "pykeen, umls, wikidata5m, wn18rr"),
+        ("data=foo", "data=foo: there is no such choice; data is one of codex_m, codex_s, fb15k237, folder, kinships, "
+                     "metaqa, nations, pykeen, umls, wikidata5m, wn18rr"),
         ("~training.epochs", "training.epochs has no value"),
         ("training.epochs=many", "training.epochs: Value 'many' of type 'str' could not be converted to Float"),
     ],

@@ -1,8 +1,8 @@
 """The examples of docs/graphs.md are read, and hold what is said of them.
 
 In each section the fenced blocks with a file name are written to a folder, `.py` ones are run there, and what
-`data.path=...` names is read; the line `N entities, N relations, N triples.` says what is in it, `N named, N described` how
-many texts. A section without `data.path` leaves a `labelled` graph in its Python.
+`data.path=...` names is read; the line `N entities, N relations, N triples.` says what is in it, `N named, N
+described` how many texts. A section without `data.path` leaves a `labelled` graph in its Python.
 """
 
 import re

@@ -144,7 +144,7 @@ def test_without_the_source_the_message_says_which_files_are_needed_where(source
     data_set = NamedDataSet(read=lambda folder, builder: None, files="train.txt and texts", remote=(source.file(),))
     monkeypatch.setitem(kalm.graph.named.NAMED, "toy", data_set)
     with pytest.raises(
-        ValueError, match="data=toy could not be downloaded .* set data.root to the folder that holds"
+        ValueError, match=r"data=toy could not be downloaded .* set data\.root to the folder that holds"
     ) as e:
         find_data_set("toy", tmp_path)
     assert "train.txt and texts" in str(e.value)
@@ -156,7 +156,7 @@ def test_without_a_network_the_message_is_one_line(tmp_path, source, monkeypatch
     source.server.server_close()
     data_set = NamedDataSet(read=lambda folder, builder: None, files="train.txt", remote=(source.file(),))
     monkeypatch.setitem(kalm.graph.named.NAMED, "toy", data_set)
-    with pytest.raises(ValueError, match="Connection refused.*data.root"):
+    with pytest.raises(ValueError, match=r"Connection refused.*data\.root"):
         find_data_set("toy", tmp_path)
 
 

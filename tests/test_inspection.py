@@ -1,6 +1,7 @@
 """Facts about a graph, against plain loops."""
 
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -92,7 +93,7 @@ def test_each_value_is_in_the_bin_that_holds_it(values):
     bins = doubling_histogram(np.array(values, np.int64))
     assert [count for *_, count in bins] == [sum(low <= value <= high for value in values) for low, high, _ in bins]
     assert sum(count for *_, count in bins) == len(values)
-    assert all(later[0] == earlier[1] + 1 for earlier, later in zip(bins, bins[1:], strict=False))
+    assert all(later[0] == earlier[1] + 1 for earlier, later in pairwise(bins))
 
 
 @pytest.mark.parametrize(

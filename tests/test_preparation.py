@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,16 +20,16 @@ from kalm import __version__
 from kalm.command_line import clean_arguments
 from kalm.composition import load_preparation
 from kalm.config import Command
+from kalm.data import read_graph, read_negatives
 from kalm.graph.account import Account, Ledger
 from kalm.graph.formats import own
 from kalm.graph.formats.registry import recognise
-from kalm.graph.knowledge_graph import SPLITS
 from kalm.graph.sources import load_graph
 from kalm.graph.splitting import SplitOptions
 from kalm.preparation.command import as_overrides
 from kalm.preparation.run import prepare
 from kalm.text.rendering import END, ENTITY, LABELS, QUERY, render
-from kalm.text.token_table import build_token_table, data_digests
+from kalm.text.token_table import data_digests
 
 PARTS = ("entity_labels", "entity_names", "entity_descriptions", "relation_labels", "relation_names", "inverse_names")
 
@@ -226,6 +227,16 @@ def test_real_graphs_survive_the_import(name, tmp_path):
     graph = load_graph("folder", shared(f"data/{name}"))
     own.write_graph(graph, tmp_path / "graph")
     assert same(load_graph("folder", tmp_path / "graph"), graph)
+
+
+@pytest.mark.parametrize("key", ["data.path", "data.root"])
+def test_an_archive_is_read_as_the_folder_in_it(key, toy_folder, tmp_path):
+    expected = load_graph("folder", toy_folder)
+    archive = shutil.make_archive(str(tmp_path / "packed"), "gztar", toy_folder.parent, toy_folder.name)
+    place = (f"data.path={archive}",) if key == "data.path" else ("data=metaqa", f"data.root={archive}")
+    config = configured("inspect", *place, f"data.cache={tmp_path / 'cache'}")
+    assert same(read_graph(config.data), expected)
+    assert read_negatives(config.data, expected, "test") is None
 
 
 def call(*arguments: str, environment) -> subprocess.CompletedProcess:

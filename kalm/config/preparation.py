@@ -8,7 +8,6 @@ from kalm.config.data import DataConfig
 from kalm.config.model import ModelConfig
 from kalm.config.template import TemplateConfig
 
-
 # what `launch/data.py` does; made by a call, since `import` is a word of Python
 Command = Enum("Command", {"inspect": "inspect", "import": "import"})
 

@@ -79,16 +79,16 @@ def leaks(graph: KnowledgeGraph, split: str) -> Leaks:
 
 def like_relations(graph: KnowledgeGraph) -> list[LikePair]:
     """Pairs of relations whose distinct triples of all splits are nearly the same, the most alike first."""
-    triples = np.unique(np.concatenate([graph.triples[split] for split in SPLITS]), axis=0)
     size = graph.num_entities
-    forward = triples[:, HEAD] * size + triples[:, TAIL]
-    backward = triples[:, TAIL] * size + triples[:, HEAD]
-    pairs, columns = np.unique(np.concatenate([forward, backward]), return_inverse=True)
+    keys = np.unique(_keys(graph, np.concatenate([graph.triples[split] for split in SPLITS])))
+    queries, tail = np.divmod(keys, size)
+    head, relation = np.divmod(queries, 2 * graph.num_relations)
+    pairs, columns = np.unique(np.concatenate([head * size + tail, tail * size + head]), return_inverse=True)
     shape = (graph.num_relations, len(pairs))
-    ones = np.ones(len(triples), np.int64)
-    of_pairs = csr_array((ones, (triples[:, RELATION], columns[: len(triples)])), shape=shape)
-    of_reversed = csr_array((ones, (triples[:, RELATION], columns[len(triples) :])), shape=shape)
-    counts = np.bincount(triples[:, RELATION], minlength=graph.num_relations)
+    ones = np.ones(len(keys), np.int64)
+    of_pairs = csr_array((ones, (relation, columns[: len(keys)])), shape=shape)
+    of_reversed = csr_array((ones, (relation, columns[len(keys) :])), shape=shape)
+    counts = np.bincount(relation, minlength=graph.num_relations)
     found = []
     for is_reverse, other in ((False, of_pairs), (True, of_reversed)):
         common = (of_pairs @ other.T).tocoo()

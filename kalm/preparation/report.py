@@ -1,9 +1,10 @@
 """A graph in tables and bars for the terminal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 from transformers import PreTrainedTokenizerFast
 
 from kalm.config import TemplateConfig
@@ -36,8 +37,8 @@ def print_reading(graph: KnowledgeGraph) -> None:
     if reading is None:
         return
     rows = [
-        (Path(account.file).name, account.unit, *map(_count, (account.lines, account.read, account.refused, account.blank,
-                                                   account.comment)))
+        (Path(account.file).name, account.unit,
+         *map(_count, (account.lines, account.read, account.refused, account.blank, account.comment)))
         for account in reading.accounts
     ]  # fmt: skip
     print_columns(reading.format, ("file", "unit", "all", "read", "refused", "blank", "header, comment"), rows)
@@ -162,11 +163,11 @@ def _print_bars(columns: tuple[str, str], rows: Sequence[tuple[str, int]], capti
     print_columns("", (*columns, ""), bars, caption)
 
 
-def _longest(texts: Iterable[str], tokenizer: PreTrainedTokenizerFast, num_shown: int) -> list[tuple[int, str]]:
+def _longest(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast, num_shown: int) -> list[tuple[int, str]]:
     """Tokens and text of the longest ones, each text once."""
-    most_bytes = sorted(set(texts), key=lambda text: (-len(text.encode()), text))[:NUM_TOKENISED]
-    if not most_bytes:
-        return []
+    distinct = pc.unique(Strings(texts).array)
+    places = pc.select_k_unstable(pc.binary_length(distinct), min(NUM_TOKENISED, len(distinct)), [("", "descending")])
+    most_bytes = distinct.take(places).to_pylist()
     encoded = tokenizer(most_bytes, add_special_tokens=False, split_special_tokens=True, verbose=False).input_ids
     lengths = sorted(zip(map(len, encoded), most_bytes, strict=True), key=lambda pair: (-pair[0], pair[1]))
     return [(length, text) for length, text in lengths[:num_shown] if length]
