@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -121,8 +122,6 @@ def test_the_inverse_of_a_relation_may_have_a_text_of_its_own(toy_folder):
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=6))
 def test_a_readable_label_has_spaces_where_it_had_separators(label):
-    import re
-
     expected = re.sub(r"[\s_/.]+", " ", label).strip(" ") or label
     assert readable(label) == expected
 
@@ -193,3 +192,17 @@ def test_too_many_relations_for_64_bits_are_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(module, "keys_fit", lambda num_relations, num_entities: False)
     with pytest.raises(ValueError, match=r"more than 64-bit keys can tell apart; are the columns"):
         assemble(read_labelled(tmp_path / "a.tsv", ReadOptions()))
+
+
+def examples() -> dict[str, str]:
+    """The examples of docs/graphs.md by their file's suffix."""
+    return dict(re.findall(r"```(\w+)\n(.*?)```", (ROOT / "docs" / "graphs.md").read_text(), flags=re.DOTALL))
+
+
+@pytest.mark.parametrize("suffix", ["tsv", "csv", "jsonl"])
+def test_each_format_of_the_docs_is_read_as_it_stands_there(tmp_path, suffix):
+    path = tmp_path / f"example.{suffix}"
+    path.write_text(examples()[suffix])
+    graph = assemble(read_labelled(path, ReadOptions()))
+    (account,) = graph.reading.accounts
+    assert account.read + account.comment == account.lines and len(graph.triples["train"]) == account.read >= 2
