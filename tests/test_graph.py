@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -122,8 +123,6 @@ def test_the_inverse_of_a_relation_may_have_a_text_of_its_own(toy_folder):
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=6))
 def test_a_readable_label_has_spaces_where_it_had_separators(label):
-    import re
-
     expected = re.sub(r"[\s_/.]+", " ", label).strip(" ") or label
     assert readable(label) == expected
 
