@@ -133,7 +133,7 @@ def test_an_imported_graph_is_the_same_graph(toy_folder, tmp_path, capsys):
     sheet = json.loads((folder / "datasheet.json").read_text())
     assert sheet["kalm"] == __version__
     assert sheet["counts"] == {"entities": 10, "relations": 3, "train": 14, "valid": 2, "test": 4}
-    assert sheet["coverage"] == {"named": 10, "described": 3}
+    assert sheet["coverage"] == {"named": 10, "described": 3, "inverses": 1}
     assert sheet["digest"] == graph.digest()
     assert {Path(file["file"]).name for file in sheet["source"]["files"]} == {
         path.name for path in toy_folder.iterdir()

@@ -40,6 +40,7 @@ def test_a_real_data_set_trains_two_steps_and_is_evaluated(name, way, tmp_path, 
     train = call(tmp_path, offline_environment, str(ROOT / "launch" / "train.py"), *place, *TINY, "data.cache=cache")
     assert "names for" in train.stdout
     environment = json.loads((tmp_path / "runs" / "two" / "environment.json").read_text())
+    assert environment["reading"]["coverage"]["named"] > 0
     assert all(file["refused"] == 0 for file in environment["reading"]["files"])
     call(tmp_path, offline_environment, str(ROOT / "eval" / "kgc.py"), "run=runs/two", "page=false",
          "baselines=false")  # fmt: skip

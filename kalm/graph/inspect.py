@@ -6,13 +6,19 @@ from kalm.graph.strings import Strings
 
 def coverage(graph: KnowledgeGraph) -> str:
     """One line: sizes, and how many entities have a name and a description of their own."""
-    described = Strings(graph.entity_descriptions).num_filled
+    covered = num_covered(graph)
     splits = " / ".join(f"{len(rows):,} {split}" for split, rows in graph.triples.items())
     return (
         f"{graph.num_entities:,} entities, {graph.num_relations:,} relations, {splits} triples; "
-        f"names for {_share(graph.num_named, graph.num_entities)}, "
-        f"descriptions for {_share(described, graph.num_entities)} of the entities"
+        f"names for {_share(covered['named'], graph.num_entities)}, "
+        f"descriptions for {_share(covered['described'], graph.num_entities)} of the entities"
     )
+
+
+def num_covered(graph: KnowledgeGraph) -> dict[str, int]:
+    """How many entities have a name and a description of their own, and relations an inverse with a text."""
+    texts = {"described": graph.entity_descriptions, "inverses": graph.inverse_names}
+    return {"named": graph.num_named, **{kind: Strings(found).num_filled for kind, found in texts.items()}}
 
 
 def shown(graph: KnowledgeGraph) -> list[str]:

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from kalm.config import TemplateConfig
 from kalm.evaluation.report import print_columns, print_facts
+from kalm.graph.inspect import num_covered
 from kalm.graph.inspection import (
     HELD_OUT,
     LikePair,
@@ -68,13 +69,13 @@ def print_texts(graph: KnowledgeGraph, num_shown: int) -> None:
     """How many entities have texts of their own, and which names are shared."""
     shared = shared_names(graph)
     most = ", ".join(f"{name!r} {count:,}x" for name, count in shared[:num_shown])
-    inverses = Strings(graph.inverse_names).num_filled
+    covered = num_covered(graph)
     print_facts("texts", [
-        ("entities with a name", _share(graph.num_named, graph.num_entities)),
-        ("entities with a description", _share(Strings(graph.entity_descriptions).num_filled, graph.num_entities)),
+        ("entities with a name", _share(covered["named"], graph.num_entities)),
+        ("entities with a description", _share(covered["described"], graph.num_entities)),
         ("entities that share their name", _share(sum(count for _, count in shared), graph.num_entities)),
         ("names of several entities", f"{len(shared):,}{': ' if most else ''}{most}"),
-        ("relations whose inverse has a text", _share(inverses, graph.num_relations)),
+        ("relations whose inverse has a text", _share(covered["inverses"], graph.num_relations)),
     ], "the others: a name made from the id, no description, `inverse of ...`")  # fmt: skip
 
 

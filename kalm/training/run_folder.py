@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kalm.composition import save_config
 from kalm.config import Config
+from kalm.graph.inspect import num_covered
 from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.provenance import environment, write_json
 from kalm.text.token_table import data_digests
@@ -68,7 +69,7 @@ def start_folder(config: Config, graph: KnowledgeGraph, world_size: int) -> None
                 path.unlink()
     content = {**environment(), "data": data_digests(graph), "processes": world_size}
     if graph.reading is not None:
-        content["reading"] = graph.reading.as_json()
+        content["reading"] = {**graph.reading.as_json(), "coverage": num_covered(graph)}
     write_json(folder / ENVIRONMENT, content)
 
 

@@ -16,6 +16,7 @@ from kalm import __version__
 from kalm.graph.building import GraphBuilder, TextKind
 from kalm.graph.formats.format import FolderLayout
 from kalm.graph.formats.parquet import ROWS_AT_ONCE, read_parquet
+from kalm.graph.inspect import num_covered
 from kalm.graph.knowledge_graph import HEAD, RELATION, SPLITS, TAIL, KnowledgeGraph, Triples
 from kalm.graph.readable import readable_entities
 from kalm.graph.strings import Strings
@@ -130,7 +131,7 @@ def _data_sheet(graph: KnowledgeGraph, folder: Path) -> dict[str, Any]:
         "source": {**reading.as_json(), "files": sources},
         "counts": {"entities": graph.num_entities, "relations": graph.num_relations,
                    **{split: len(graph.triples[split]) for split in SPLITS}},
-        "coverage": {"named": graph.num_named, "described": Strings(graph.entity_descriptions).num_filled},
+        "coverage": num_covered(graph),
         "digest": graph.digest(),
         "files": {path.name: _digest(path) for path in sorted(folder.iterdir())},
     }  # fmt: skip
