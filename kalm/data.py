@@ -21,6 +21,7 @@ def read_graph(data: DataConfig) -> KnowledgeGraph:
             columns=None if data.columns is None else tuple(data.columns),
             header=data.header,
             max_bad_lines=data.max_bad_lines,
+            language=data.language,
         ),
         format_name=data.format,
         split=SplitOptions(shares=(train, valid, test), seed=data.split_seed, inductive=data.inductive),

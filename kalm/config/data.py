@@ -25,6 +25,7 @@ class DataConfig:
     format: str | None  # of what lies at `path`; null finds it
     columns: list[str] | None  # of head, relation, tail: names in the header or numbers from 1; null finds them
     header: bool | None  # whether the first line of a file names its columns; null finds out
+    language: str  # tag of the language that texts are wanted in, where files have several: en, pt-BR
     max_bad_lines: int  # so many lines that cannot be read are left out and counted; one more stops the run
     split: list[float]  # shares of train, valid and test, for a graph that is not split; each > 0
     split_seed: int  # of the draw
@@ -34,6 +35,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         require_share("data.false_negative_rate", self.false_negative_rate)
+        require(bool(self.language.strip()), "data.language", self.language, "a language's tag, such as en")
         require_at_least("data.max_bad_lines", self.max_bad_lines, 0)
         require_at_least("data.split_seed", self.split_seed, 0)
         require(len(self.split) == 3 and min(self.split) > 0 and math.isclose(sum(self.split), 1, abs_tol=1e-6),

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from kalm.graph.iris import last_parts
 from kalm.graph.knowledge_graph import KnowledgeGraph, Triples, keys_fit, num_repeated, triple_keys
 from kalm.graph.labelled import Codes, LabelledGraph
 from kalm.graph.reading import Reading
@@ -55,8 +56,11 @@ def readable(label: str) -> str:
 
 
 def readable_labels(labels: pa.Array) -> pa.Array:
-    """Ids in readable form: `/people/person/birth_place` -> `people person birth place`; never empty."""
-    spaced = pc.utf8_trim(pc.replace_substring_regex(labels, _BETWEEN_WORDS, " "), " ")
+    """Ids in readable form: `/people/person/birth_place` -> `people person birth place`; never empty.
+
+    Of an IRI the last part counts: `http://example.org/birth_place` -> `birth place`.
+    """
+    spaced = pc.utf8_trim(pc.replace_substring_regex(last_parts(labels), _BETWEEN_WORDS, " "), " ")
     return pc.if_else(pc.equal(spaced, ""), labels, spaced)
 
 

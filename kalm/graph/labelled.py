@@ -20,11 +20,13 @@ class ReadOptions:
         columns: names in the header, or numbers from 1, of the columns of head, relation and tail; None finds them.
         header: whether the first line names the columns; None finds out.
         max_bad_lines: how many lines may be left out and counted; one more stops the reading.
+        language: tag of the language that texts are wanted in, where a file has them in several.
     """
 
     columns: tuple[str, ...] | None = None
     header: bool | None = None
     max_bad_lines: int = 0
+    language: str = "en"
 
 
 @dataclass(frozen=True, slots=True)

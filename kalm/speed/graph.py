@@ -41,7 +41,11 @@ def measure_reading(*, repeats: int, num_triples: int = NUM_TRIPLES) -> list[Row
 
 
 def measure_lookups(
-    *, repeats: int, num_triples: int = LARGE_TRIPLES, num_entities: int = LARGE_ENTITIES, num_lookups: int = NUM_LOOKUPS
+    *,
+    repeats: int,
+    num_triples: int = LARGE_TRIPLES,
+    num_entities: int = LARGE_ENTITIES,
+    num_lookups: int = NUM_LOOKUPS,
 ) -> list[Row]:
     """Keys of all known tails of a large graph, and look-ups among them."""
     graph = _large_graph(num_triples, num_entities)
