@@ -1,4 +1,5 @@
 """RDF in all its forms: rules, fast path, accounts, and files that are wrong."""
+# ruff: noqa: E501, a table of faults is read line by line
 
 import bz2
 import gzip
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kalm.graph.formats import rdf_lines
+from kalm.graph.formats.guards import JsonGuard
 from kalm.graph.formats.registry import read_labelled, recognise
 from kalm.graph.labelled import ReadOptions
 
@@ -311,7 +313,7 @@ FAULTY = {  # content and what the message says
     "torn gzip": ("x.nt.gz", gzip.compress(T.encode())[:-9], "x.nt.gz: not a whole gzip file"),
     "torn bzip2": ("x.ttl.bz2", bz2.compress(T.encode())[:-9], "x.ttl.bz2: not a whole bzip2 file"),
     "no gzip": ("x.rdf.gz", b"hello", "x.rdf.gz: not a whole gzip file"),
-    "gzip bomb": ("x.nt.gz", gzip.compress(b"#\n" * 2**26), "unpacks to more than"),
+    "gzip bomb": ("x.nt.gz", gzip.compress((b"#" * 4095 + b"\n") * 2**15), "unpacks to more than"),
     "bzip2 bomb": ("x.jsonld.bz2", bz2.compress(b" " * 2**27), "unpacks to more than"),
     "quads in N-Triples": ("x.nt", f"<{E}a> <{E}p> <{E}b> <{E}g> .", "x.nt:1:"),
     "a prefix that is not declared": ("x.ttl", "\n\nx:a x:p x:b .", "x.ttl:3: "),
@@ -335,9 +337,10 @@ FAULTY = {  # content and what the message says
     "two JSON documents": ("x.jsonld", '{"@id":"a"}\n{"@id":"b"}', "x.jsonld:2: "),
     "a context at an address": ("x.jsonld", '{"@context": "https://schema.org/", "@id": "a"}', "x.jsonld: a @context is at an address"),
     "a context to import": ("x.jsonld", '{"@context": {"@version": 1.1, "@import": "http://x/y"}}', "x.jsonld: a @context is at an address"),
-    "a context in a circle": ("x.jsonld", '{"@context": {"a": "b:x", "b": "a:y"}, "a": "x"}', "x.jsonld: Cyclic IRI mapping"),
-    "JSON nested to no end": ("x.jsonld", DEEP, "x.jsonld:1: "),
-    "arrays nested to no end": ("x.jsonld", "[" * 1_000_000, "x.jsonld:1: "),
+    "a context in a circle": ("x.jsonld", '{"@context": {"a": "b:x", "b": "a:y"}, "a": "x"}', "Cyclic IRI mapping"),
+    "JSON nested to no end": ("x.jsonld", DEEP + "1" + "}" * 20_000, "x.jsonld:1: nested more than 256 deep"),
+    "contexts nested to no end": ("x.jsonld", '{"@context":{"a":"http://a/b"},"a":' * 5000 + "1" + "}" * 5000, "nested more than 256"),
+    "arrays nested to no end": ("x.jsonld", "[" * 1_000_000, "x.jsonld:1: nested more than 256 deep"),
 }  # fmt: skip
 
 
@@ -376,6 +379,16 @@ def test_bad_lines_are_counted_where_they_may_be(tmp_path):
     assert len(triples) == 2
     assert labelled.accounts[0].refused == 2
     assert [example.split(":")[1] for example in labelled.accounts[0].examples] == ["2", "4"]
+
+
+def test_brackets_in_texts_are_no_nesting_and_escapes_may_be_torn(tmp_path):
+    guard = JsonGuard(tmp_path)
+    text = json.dumps(['[{"\\' * 500, "\\", "[" * 500])
+    for byte in text.encode():
+        guard.feed(bytes([byte]))
+    guard.feed(text.encode())
+    with pytest.raises(ValueError, match="nested"):
+        guard.feed(b"[" * 257)
 
 
 def test_json_that_is_no_rdf_is_not_taken_for_it(tmp_path):

@@ -103,14 +103,15 @@ class Readable(Protocol):
 
 
 def read_head(path: Path, size: int = 2**16) -> bytes:
-    """The first bytes of a file, unpacked; fewer where a packed file is torn."""
+    """The first bytes of a file, unpacked.
+
+    Raises:
+        ValueError: it is packed and not whole.
+    """
     head = b""
-    try:
-        with open_unpacked(path) as stream:
-            while len(head) < size and (data := stream.read(size - len(head))):
-                head += data
-    except ValueError:
-        pass  # who reads the file will say so
+    with open_unpacked(path) as stream:
+        while len(head) < size and (data := stream.read(size - len(head))):
+            head += data
     return head.removeprefix(BYTE_ORDER_MARK)
 
 

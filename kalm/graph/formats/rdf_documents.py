@@ -4,7 +4,7 @@ A document with a fault is refused whole, whatever `data.max_bad_lines` says: wh
 fault need not be what was meant.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -12,12 +12,13 @@ from pathlib import Path
 from kalm.graph.building import GraphBuilder
 from kalm.graph.files import BYTE_ORDER_MARK, Readable, open_unpacked, read_head
 from kalm.graph.formats.format import FileFormat, suffix
+from kalm.graph.formats.guards import Guard, JsonGuard, XmlGuard
 from kalm.graph.formats.rdf import RdfAdder, pyoxigraph
-from kalm.graph.formats.xml_guard import XmlGuard
 
 TRIPLES_AT_ONCE = 2**16
 # of IRIs that are relative in a file without a base; the file's own place would differ from machine to machine
 BASE = "file:///"
+GUARDS: dict[str, Callable[[Path], Guard]] = {"RDF_XML": XmlGuard, "JSON_LD": JsonGuard}
 
 
 def read_turtle(path: Path, split: str, builder: GraphBuilder) -> None:
@@ -50,7 +51,8 @@ def _read(path: Path, split: str, builder: GraphBuilder, form: str) -> None:
     builder.start_split(split)
     account = builder.ledger.open(path, unit="triples")
     adder = RdfAdder(path, split, builder, account)
-    guard = XmlGuard(path) if form == "RDF_XML" else None
+    make_guard = GUARDS.get(form)
+    guard = None if make_guard is None else make_guard(path)
     with open_unpacked(path) as stream, _faults(path, guard):
         text = _Text(path, stream, guard)
         quads = library.parse(text, format=getattr(library.RdfFormat, form), base_iri=BASE)
@@ -64,7 +66,7 @@ def _read(path: Path, split: str, builder: GraphBuilder, form: str) -> None:
 class _Text:
     """The bytes of a document, as a parser reads them."""
 
-    def __init__(self, path: Path, stream: Readable, guard: XmlGuard | None) -> None:
+    def __init__(self, path: Path, stream: Readable, guard: Guard | None) -> None:
         self._path, self._stream, self._guard = path, stream, guard
         self._is_first = True
 
@@ -81,7 +83,7 @@ class _Text:
 
 
 @contextmanager
-def _faults(path: Path, guard: XmlGuard | None) -> Iterator[None]:
+def _faults(path: Path, guard: Guard | None) -> Iterator[None]:
     """Say where a parser's error is."""
     try:
         yield

@@ -21,7 +21,7 @@ _PART = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2}|[\x{A0}-\x{D7FF}])*"
 _IRI = rf"<https?://[A-Za-z0-9.-]+(?:/{_PART})?(?:#{_PART})?>"
 _TEXT = r"[\x{20}\x{21}\x{23}-\x{5B}\x{5D}-\x{7E}\x{A0}-\x{D7FF}\x{E000}-\x{FFFD}\x{10000}-\x{10FFFF}]*"
 _KIND = r"(?:@[a-z]{2}(?:-[A-Z]{2})?|\^\^<http://www\.w3\.org/2001/XMLSchema#[A-Za-z]+>)?"
-_END = r" \.\r?\n$"
+_END = r" \.\r?\n?$"
 _IS_TEXT = f"^{_IRI} <(?:{'|'.join(map(re.escape, TEXTS))})> "
 _ERROR = re.compile(r"^Parser error (?:at|between) line \d+ (?:column (\d+)|between columns (\d+) and \d+|.*?): ")
 

@@ -97,7 +97,9 @@ def _take(entity: Any, number: int, found: _Found, language: str) -> bool:
     if kind not in found.texts:
         return False
     if not _ID.fullmatch(label):
-        raise ValueError(f"{label[:40]!r} is no id of an {kind} such as {'Q42' if kind == 'item' else 'P31'}")
+        raise ValueError(
+            f"{label[:40]!r} is no id of {'an item such as Q42' if kind == 'item' else 'a property such as P31'}"
+        )
     name, description = _texts(entity, language)
     statements = list(_truthy(_object(entity, "claims"))) if kind == "item" else []
     for column, text in zip(found.texts[kind], (label, name, description), strict=True):
