@@ -52,7 +52,8 @@ def main() -> None:
 
 
 def _measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    from kalm.speed import encoding, graph as graphs, large_batch, memory, padding, ranking, scaling, startup, step
+    from kalm.speed import encoding, large_batch, memory, padding, ranking, scaling, startup, step
+    from kalm.speed.graph import measure_lookups, measure_reading
     from kalm.speed.sentence_trainer import missing_packages
 
     if arguments.name == "step" and (missing := missing_packages()):
@@ -76,7 +77,7 @@ def _measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         "encoding": lambda: encoding.measure_encoding(*graph, **repeats),
         "ranking": lambda: ranking.measure_ranking(**repeats),
         "entities": lambda: ranking.measure_many_entities(**repeats) + ranking.measure_indexes(**repeats),
-        "graph": lambda: graphs.measure_reading(**repeats) + graphs.measure_lookups(**repeats),
+        "graph": lambda: measure_reading(**repeats) + measure_lookups(**repeats),
     }
     return measure[arguments.name]()
 

@@ -14,12 +14,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from kalm.composition import complete_groups
 from kalm.explanation import explain
+from kalm.manual import manual
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
 USER_ERROR = 2  # exit code for what a user can mend
 FLAGS_WITH_VALUE = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"}
-HELP = {"--help", "-h", "--hydra-help"}
+HELP = {"--help", "-h"}
 # a run's own config has no section for hydra, which would then make a folder of its own
 QUIET = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none"]
 
@@ -62,6 +63,10 @@ def run(
     try:
         if multirun is not None and _asks_for_multirun(flags):
             sys.exit(multirun(overrides))
+        if HELP & set(flags):
+            overrides = [quoted(override, verbatim) for override in complete_groups(overrides)]
+            print(manual(CONF, config_name, schema, overrides))
+            return
         hydra.main(version_base=None, config_path=str(CONF), config_name=config_name)(guarded)()
         if faults:
             raise faults[0]
@@ -121,7 +126,7 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def _asks_for_multirun(flags: Sequence[str]) -> bool:
     # argparse takes a beginning of --multirun for the whole
     multirun = [flag for flag in flags if flag == "-m" or (len(flag) > 2 and "--multirun".startswith(flag))]
-    if not multirun or HELP & set(flags):
+    if not multirun or {*HELP, "--hydra-help"} & set(flags):
         return False
     others = [flag for flag in flags if flag not in multirun]
     if others:

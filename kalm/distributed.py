@@ -63,6 +63,26 @@ def broadcast(value: Any) -> Any:
     return values[0]
 
 
+@contextmanager
+def faults_shared() -> Iterator[None]:
+    """A ValueError of one process becomes that of all, so that none waits for one that has left.
+
+    All processes enter and leave it together.
+    """
+    if world_size() == 1:
+        yield
+        return
+    own: ValueError | None = None
+    try:
+        yield
+    except ValueError as error:
+        own = error
+    messages: list[str | None] = [None] * world_size()
+    dist.all_gather_object(messages, None if own is None else str(own))
+    if faults := [message for message in messages if message is not None]:
+        raise ValueError(faults[0]) from own
+
+
 def all_reduce_sum(value: Tensor) -> Tensor:
     """The sum over all ranks, without gradient."""
     if world_size() == 1:

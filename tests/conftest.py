@@ -1,12 +1,14 @@
 """Fixtures: a toy graph with several true tails, equal names and a self-loop, and a tiny LM with random weights."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from warm import WarmPython
 
 from kalm.config import (
     CompletionTemplate,
@@ -188,6 +190,13 @@ def with_lora(encoder):
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)  # zeros would hide the first factors' gradients
     return encoder
+
+
+@pytest.fixture(scope="session")
+def warm_python(tmp_path_factory, offline_environment) -> Iterator[WarmPython]:
+    warm = WarmPython(tmp_path_factory.mktemp("warm"), offline_environment)
+    yield warm
+    warm.close()
 
 
 @pytest.fixture(scope="session")

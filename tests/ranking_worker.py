@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kalm.distributed import joined, rank, world_size
+from kalm.distributed import faults_shared, joined, rank, world_size
 from kalm.evaluation.kgc import embed
 
 
@@ -21,6 +21,12 @@ def main(folder: Path) -> None:
             "vectors": embedded.index.vectors_of(np.arange(questions.graph.num_entities)),
             "held": len(embedded.index.vectors),
         }
+        try:
+            with faults_shared():
+                if rank() == world_size() - 1:
+                    raise ValueError("a fault of the last process")
+        except ValueError as error:
+            found["fault"] = str(error)
         torch.save(found, folder / f"found-{world_size()}-{rank()}.pt")
 
 

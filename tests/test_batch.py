@@ -11,33 +11,15 @@ from hypothesis import strategies as st
 from kalm.text.batch import IGNORED, collate, collate_separately, length_groups, pad_rows
 from kalm.text.ragged import RaggedArray
 
-rows_of_ids = st.lists(st.lists(st.integers(0, 1000), max_size=6), min_size=1, max_size=12)
+rows_of_ids = st.lists(st.lists(st.integers(0, 1000), min_size=1, max_size=6), min_size=1, max_size=12)
 
 
-@given(rows=rows_of_ids, data=st.data())
-def test_taking_ragged_rows_equals_a_loop(rows, data):
-    array = RaggedArray.from_rows(rows)
-    wanted = data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=1))
-    values, lengths = array.take(np.array(wanted))
-    assert lengths.tolist() == [len(rows[i]) for i in wanted]
-    assert values.tolist() == [value for i in wanted for value in rows[i]]
-
-
-@given(rows_of_ids.filter(all))
+@given(rows_of_ids)
 def test_padding_keeps_each_row_at_the_left(rows):
     array = RaggedArray.from_rows(rows)
     padded = pad_rows(*array.take(np.arange(len(rows))))
     for row, ids in zip(padded.tolist(), rows, strict=True):
         assert row[: len(ids)] == ids
-
-
-def test_ragged_array_survives_the_disk(tmp_path):
-    array = RaggedArray.from_rows([[1, 2], [], [3]])
-    array.save(tmp_path, "x")
-    opened = RaggedArray.open(tmp_path, "x")
-    assert isinstance(opened.values, np.memmap)
-    assert opened.values.tolist() == [1, 2, 3]
-    assert opened.lengths.tolist() == [2, 0, 1]
 
 
 def row_starts(batch) -> list[int]:

@@ -1,7 +1,5 @@
 """Ranks by cosine against one query and one entity at a time in float64."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,11 +82,13 @@ def test_ranks_equal_one_entity_at_a_time(seed, num_entities, size, restricted, 
 
 def test_a_tile_stays_within_its_memory():
     for num_queries, memory_mib in ((1, 1), (1024, 1), (1024, 16)):
-        width = cosine_ranks._tile_width(memory_mib, torch.device("cuda"), num_queries)
+        width = cosine_ranks.tile_width(memory_mib, torch.device("cuda"), num_queries)
         assert 0 < width * num_queries * cosine_ranks.BYTES_PER_SCORE <= memory_mib * 2**20
 
 
-def test_two_processes_rank_as_one_does(tmp_path, toy_graph, table, tokenizer, ranking, offline_environment):
+def test_two_processes_rank_as_one_does(
+    tmp_path, toy_graph, table, tokenizer, ranking, offline_environment, warm_python
+):
     """Each holds the entities that it encoded; equal texts are with the same one."""
     questions = Questions(toy_graph, toy_graph.directed("train"), SPLITS)
     torch.save((make_encoder(tokenizer), table, questions, ranking), tmp_path / "task.pt")
@@ -96,16 +96,17 @@ def test_two_processes_rank_as_one_does(tmp_path, toy_graph, table, tokenizer, r
     for num_workers in (1, 2):
         meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(num_workers)}
         workers = [
-            subprocess.Popen(
-                [sys.executable, str(WORKER), str(tmp_path)], env={**offline_environment, **meeting, "RANK": str(rank)}
-            )
+            warm_python.start([WORKER, tmp_path], environment={**offline_environment, **meeting, "RANK": str(rank)})
             for rank in range(num_workers)
         ]
-        assert [worker.wait(timeout=120) for worker in workers] == [0] * num_workers
+        for worker in workers:
+            result = worker.wait()
+            assert result.returncode == 0, result.stderr
         found[num_workers] = [torch.load(tmp_path / f"found-{num_workers}-{rank}.pt") for rank in range(num_workers)]
     (alone,) = found[1]
     assert sum(worker["held"] for worker in found[2]) == toy_graph.num_entities
     for worker in found[2]:
+        assert worker["fault"] == alone["fault"] == "a fault of the last process"
         assert 0 < worker["held"] < toy_graph.num_entities
         for column, expected in zip(worker["ranks"], alone["ranks"], strict=True):
             assert torch.equal(column, expected)

@@ -1,7 +1,5 @@
 """1, 2 and 4 gloo processes give the same losses and gradients for the same global batch, term by term."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ WORKER = Path(__file__).with_name("distributed_worker.py")
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory, table, toy_graph, tokenizer, offline_environment) -> dict[int, list[dict]]:
+def results(tmp_path_factory, table, toy_graph, tokenizer, offline_environment, warm_python) -> dict[int, list[dict]]:
     """By number of processes, what each of them found."""
     folder = tmp_path_factory.mktemp("distributed")
     # both directions, a queue and hard negatives: whatever crosses ranks
@@ -26,12 +24,12 @@ def results(tmp_path_factory, table, toy_graph, tokenizer, offline_environment) 
     found = {}
     for num_workers in (1, 2, 4):
         workers = [
-            subprocess.Popen(
-                [sys.executable, str(WORKER), str(folder), str(rank), str(num_workers)], env=offline_environment
-            )
+            warm_python.start([WORKER, folder, rank, num_workers], environment=offline_environment)
             for rank in range(num_workers)
         ]
-        assert [worker.wait(timeout=120) for worker in workers] == [0] * num_workers
+        for worker in workers:
+            result = worker.wait()
+            assert result.returncode == 0, result.stderr
         found[num_workers] = [torch.load(folder / f"results-{num_workers}-{rank}.pt") for rank in range(num_workers)]
     return found
 

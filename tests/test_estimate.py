@@ -79,20 +79,17 @@ def test_what_is_offloaded_is_not_counted_on_the_device():
     assert {part.name: part.num_bytes for part in parts}["gradients"] == 55 * FLOAT32, "which AdamW on the CPU takes"
 
 
-def test_memory_of_weights_and_optimizer_is_what_deepspeed_holds(tmp_path, offline_environment):
+def test_memory_of_weights_and_optimizer_is_what_deepspeed_holds(tmp_path, offline_environment, warm_python):
     torch.save(loaded("training.batch_size=2"), tmp_path / "config.pt")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
+    worker = Path(__file__).with_name("memory_worker.py")
     workers = [
-        subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("memory_worker.py")), str(tmp_path), str(rank), "2", port],
-            env=offline_environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
-        for rank in range(2)
-    ]  # fmt: skip
-    outputs = [worker.communicate(timeout=120)[0] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], outputs
+        warm_python.start([worker, tmp_path, rank, 2, port], environment=offline_environment) for rank in range(2)
+    ]
+    for result in [started.wait() for started in workers]:
+        assert result.returncode == 0, result.stderr
     cases = json.loads((tmp_path / "cases.json").read_text())
     assert len(cases) == 4 * 2 * 2
     for case in cases:

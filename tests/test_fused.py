@@ -14,6 +14,7 @@ from test_generation import one_by_one
 
 from kalm.composition import to_dataclass
 from kalm.config import FusedConfig, KgcConfig, RankingConfig
+from kalm.evaluation import shortlist as shortlist_module
 from kalm.evaluation.entity_index import EntityIndex
 from kalm.evaluation.fused import Reranker
 from kalm.evaluation.kgc import embed
@@ -52,9 +53,9 @@ class Task:
 
     def rank(self, **changes):
         reranker = Reranker(
-            self.encoder, self.table, self.graph, self.embedded.index, TEMPERATURE, RANKING, fused_config(**changes)
+            self.encoder, self.table, self.graph, self.questions, TEMPERATURE, RANKING, fused_config(**changes)
         )
-        return reranker.rank(self.questions, self.embedded.queries, self.by_embedding)
+        return reranker.rank(self.embedded.index, self.embedded.queries, self.by_embedding)
 
     def known(self, query):
         """Other answers of the query, in any split."""
@@ -68,7 +69,8 @@ class Task:
         optimistic, pessimistic = [], []
         cosines = (self.embedded.queries.double() @ self.embedded.index.vectors.double().T).numpy().round(12)
         for query, row in zip(self.questions.directed.tolist(), cosines, strict=True):
-            worst = sorted(row, reverse=True)[top_k - 1]
+            ranked = [cosine for entity, cosine in enumerate(row) if entity not in self.known(query)]
+            worst = sorted(ranked, reverse=True)[min(top_k, len(ranked)) - 1]
             keys = [(1, score(query, entity, cosine)) if cosine >= worst else (0, cosine)
                     for entity, cosine in enumerate(row)]  # fmt: skip
             others = [key for entity, key in enumerate(keys) if entity not in self.known(query) | {query[TAIL]}]
@@ -128,11 +130,17 @@ def test_ranks_equal_those_of_one_candidate_at_a_time(toy_graph, table, tokenize
 
 def test_weights_are_the_best_on_valid_and_do_not_depend_on_test(task, table, tokenizer, toy_graph):
     chosen = task.rank(top_k=10, alphas=[0.0, 0.1, 1.0, 10.0]).protocol
-    tried = {(row["alpha"], row["beta"]): row["mrr"] for row in chosen["choice"]["mrr"]["fused"]}
+    tried = {(row["alpha"], row["beta"]): row for row in chosen["choice"]["mrr"]["fused"]}
     assert len(tried) == 8
-    assert len(set(tried.values())) > 1
-    assert tried[chosen["fused"]["alpha"], chosen["fused"]["beta"]] == max(tried.values())
-    assert tried[0.0, 0.0] == tried[0.0, 1.0] == chosen["choice"]["mrr"]["embedding"]
+    gains = {weights: row["gain"] - row["standard_error"] for weights, row in tried.items()}
+    assert len(set(gains.values())) > 2
+    assert gains[chosen["fused"]["alpha"], chosen["fused"]["beta"]] == max(gains.values()) >= 0
+    embedding = chosen["choice"]["mrr"]["embedding"]
+    assert tried[0.0, 0.0]["mrr"] == tried[0.0, 1.0]["mrr"] == embedding
+    for row in tried.values():
+        assert row["gain"] == pytest.approx(row["mrr"] - embedding, abs=1e-12)
+        assert row["alpha"] > 0 or row["standard_error"] == 0
+    assert any(row["standard_error"] > 0 for row in tried.values())
     other = Task(
         replace(toy_graph, triples={**toy_graph.triples, "test": toy_graph.triples["valid"]}), table, tokenizer
     )
@@ -143,7 +151,9 @@ def test_the_mrr_that_weights_are_chosen_by_is_that_of_valid(toy_graph, table, t
     blind = replace(toy_graph, triples={**toy_graph.triples, "test": toy_graph.triples["valid"]})
     task = Task(blind, table, tokenizer, split="valid")
     fused = task.rank(top_k=10)
-    best = max(row["mrr"] for row in fused.protocol["choice"]["mrr"]["fused"])
+    weights = fused.protocol["fused"]
+    (best,) = (row["mrr"] for row in fused.protocol["choice"]["mrr"]["fused"]
+               if (row["alpha"], row["beta"]) == (weights["alpha"], weights["beta"]))  # fmt: skip
     assert float((1 / fused.fused.realistic).mean()) == pytest.approx(best)
     best = max(row["mrr"] for row in fused.protocol["choice"]["mrr"]["generation"])
     assert float((1 / fused.generation.realistic).mean()) == pytest.approx(best)
@@ -164,6 +174,23 @@ def test_the_shortlist_is_the_k_best_and_those_that_tie_with_the_last(k):
     ]
     assert list(zip(found.rows.tolist(), found.entity_ids.tolist(), strict=True)) == expected
     assert found.cosines == pytest.approx(cosines[found.rows, found.entity_ids], abs=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 3, 8])
+def test_known_answers_take_no_place_on_the_shortlist(toy_graph, k, monkeypatch):
+    monkeypatch.setattr(shortlist_module, "FOUND_AT_ONCE", 16)
+    questions = Questions(toy_graph, toy_graph.directed("train"), SPLITS)
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.nn.functional.normalize(torch.randn(toy_graph.num_entities, 8, generator=generator), dim=1)
+    queries = torch.nn.functional.normalize(torch.randn(len(questions), 8, generator=generator), dim=1)
+    found = find_shortlist(EntityIndex(vectors), queries, k, questions)
+    known = {tuple(triple) for split in SPLITS for triple in toy_graph.directed(split).tolist()}
+    cosines = (queries.double() @ vectors.double().T).tolist()
+    for row, (head, relation, true) in enumerate(questions.directed.tolist()):
+        ranked = [entity for entity in range(toy_graph.num_entities)
+                  if entity == true or (head, relation, entity) not in known]  # fmt: skip
+        best = sorted(ranked, key=lambda entity: -cosines[row][entity])[:k]
+        assert found.entity_ids[found.rows == row].tolist() == sorted(best)
 
 
 @st.composite
@@ -188,10 +215,12 @@ def test_filtered_ranks_among_candidates_equal_brute_force(task):
         entity_labels=labels, entity_names=labels, entity_descriptions=labels, relation_labels=["r"],
         relation_names=["r"], triples={"train": triples}, num_named=0,
     )  # fmt: skip
-    pairs = np.array(list(scores), dtype=np.int64).reshape(-1, 2)
+    # as a shortlist is: without what is known of others
+    listed = [pair for pair in scores if pair not in known or pair[1] == true_ids[pair[0]]]
+    pairs = np.array(listed, dtype=np.int64).reshape(-1, 2)
     otherwise = Ranks(*(torch.arange(num_queries) + start for start in (100, 200, 300)))
     ranks = shortlist_ranks(
-        Shortlist(pairs[:, 0], pairs[:, 1], np.zeros(len(pairs))), np.array(list(scores.values())),
+        Shortlist(pairs[:, 0], pairs[:, 1], np.zeros(len(pairs))), np.array([scores[pair] for pair in listed]),
         Questions(graph, directed, ["train"]), otherwise, tie=1e-9,
     )  # fmt: skip
     for row, true in enumerate(true_ids):

@@ -71,7 +71,8 @@ REFUSED = {
     "mixed separators in CSV": ("a.csv", b"a,r,b\na;r;b\n", r":2: 1 .*semicolon", (1, 1, 0, 0)),
     "not JSON": ("a.jsonl", b'["a", "r", "b"]\n{head: 1}\n', r":2: not JSON \(.*column 2\)", (1, 1, 0, 0)),
     "half of JSON": ("a.jsonl", b'{"head": "a", "relation": "r", "ta', r":1: not JSON", (0, 1, 0, 0)),
-    "JSON of one array": ("a.jsonl", b'[["a", "r", "b"], ["b", "r", "c"]]\n', r":1: 2 columns, expected 3", (0, 1, 0, 0)),
+    "JSON of one array": ("a.jsonl", b'[["a", "r", "b"], ["b", "r", "c"]]\n', r":1: 2 columns, expected 3",
+                          (0, 1, 0, 0)),
     "no tail": ("a.jsonl", b'{"head": "a", "relation": "r"}\n', r":1: the keys are head, relation", (0, 1, 0, 0)),
     "a null": ("a.jsonl", b'{"head": "a", "relation": "r", "tail": null}\n', r":1: null is no label", (0, 1, 0, 0)),
     "a number with a point": ("a.jsonl", b'["a", "r", 0.5]\n', r":1: 0\.5 is no label", (0, 1, 0, 0)),
@@ -208,7 +209,7 @@ PLACES = {
     "a folder in place of a split": (lambda path: [(path / f"{split}.txt").mkdir(parents=True)
                                                    for split in ("train", "test")], r"there is no file train\.txt"),
     "two files for a split": (lambda path: (path.mkdir(), (path / "train.txt").write_bytes(GOOD),
-                                            (path / "train.tsv").write_bytes(GOOD)), r"train\.tsv and train\.txt could"),
+                                            (path / "train.tsv").write_bytes(GOOD)), r"train\.tsv and train\.txt"),
     "no test": (lambda path: (path.mkdir(), (path / "train.txt").write_bytes(GOOD),
                               (path / "dev.txt").write_bytes(GOOD)), r"there is no file test\.txt"),
     "a link to itself": (lambda path: path.symlink_to(path), r"there is no such file"),

@@ -21,11 +21,12 @@ from kalm.evaluation.embedding_pictures import (
     spread,
 )
 from kalm.evaluation.kgc import by_direction, by_relation, describe_protocol, embed, intervals_by_direction
-from kalm.evaluation.page import read_logged, render, worst_queries
+from kalm.evaluation.page import render, worst_queries
 from kalm.evaluation.pictures import rank_histogram, training_curves
 from kalm.evaluation.questions import split_questions
 from kalm.evaluation.report import write_predictions
 from kalm.graph.knowledge_graph import HEAD, RELATION
+from kalm.logged import read_logged
 from kalm.provenance import environment
 
 HOSTILE = [
@@ -82,7 +83,7 @@ def hostile_graph(toy_graph):
 
 @pytest.fixture(scope="module")
 def make_page(hostile_graph, table, tokenizer, ranking, tmp_path_factory):
-    def make(logged, drawn_ids) -> str:
+    def make(logged, drawn_ids, more_protocol=(), **more) -> str:
         questions = split_questions(hostile_graph, "test", PROTOCOL)
         embedded = embed(make_encoder(tokenizer), table, questions, ranking)
         ranks = embedded.ranks(questions, ranking, torch.device("cpu"))
@@ -93,6 +94,8 @@ def make_page(hostile_graph, table, tokenizer, ranking, tmp_path_factory):
             "per_relation": by_relation(ranks, questions, Ties.realistic), "environment": environment(),
             "breakdown": breakdown(ranks, questions, table.targets.lengths, Ties.realistic),
         }  # fmt: skip
+        result |= more
+        result["protocol"].update(more_protocol)
         predictions = tmp_path_factory.mktemp("page") / "predictions.jsonl"
         write_predictions(predictions, questions, embedded, num_predictions=10, filter_splits=PROTOCOL.filter)
         vectors = embedded.index.vectors_of(drawn_ids).numpy()
@@ -125,6 +128,21 @@ def test_a_page_holds_each_section(page):
     assert section_ids(page) == {
         "metrics", "groups", "worst", "training", "ranks", "relations", "frequency", "map", "similarity",
     }  # fmt: skip
+
+
+def test_the_other_tasks_are_on_the_page(make_page):
+    asked = {"mr": 1.5, "mrr": 0.75, "hits@1": 0.5, "hits@3": 1.0, "hits@10": 1.0, "amri": 0.9, "count": 12_345}
+    plain = Parsed(make_page(LOGGED, np.arange(10))).text
+    parsed = Parsed(make_page(
+        LOGGED, np.arange(10), relation_prediction={"metrics": asked, "intervals": {"mrr": (0.7, 0.8)}},
+        triple_classification={"metrics": {"accuracy": 0.91, "balanced_accuracy": 0.92, "f1": 0.93, "num_true": 8,
+                                           "num_false": 9}},
+        fused_less_embedding={"mrr": {"difference": 0.0271, "interval": (0.013, 0.041)}},
+        more_protocol={"fused": {"fused": {"alpha": 0.5, "beta": 1.0}, "choice": {"split": "valid"}}},
+    ))  # fmt: skip
+    for words in ("relation (h, ?, t)", "0.700 – 0.800", "12,345", "accuracy 0.910", "9 false triples", "+0.027"):
+        assert words in parsed.text
+        assert words not in plain
 
 
 def test_a_picture_that_would_show_nothing_is_left_out(make_page):

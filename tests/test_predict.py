@@ -1,8 +1,6 @@
 """Asking a run: answers against a loop, new entities, and the command."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -18,6 +16,7 @@ from kalm.command_line import quoted
 from kalm.config import PredictConfig
 from kalm.evaluation.encoding import encode
 from kalm.evaluation.loaded_run import load_run
+from kalm.serving import predict as predict_module
 from kalm.serving.answers import best_answers
 from kalm.serving.predict import predict
 from kalm.text.ragged import RaggedArray
@@ -149,15 +148,18 @@ def test_a_cache_changes_no_answer_and_can_be_left_out(folder):
     assert not list((folder / "cache").iterdir())
 
 
-def test_a_batch_has_the_answers_of_its_questions_alone(folder, tmp_path, capsys):
+def test_a_batch_has_the_answers_of_its_questions_alone(folder, tmp_path, capsys, monkeypatch):
     questions = [
         {"head": "ann", "relation": "likes"}, {"head": "ann", "tail": "gnu"}, {"relation": "eats", "tail": "hen"},
         {"head_text": "moss", "relation": "eats"}, {"head_text": "moss", "tail_text": "yak"},
     ]  # fmt: skip
-    (tmp_path / "q.jsonl").write_text("".join(json.dumps(question) + "\n" for question in questions))
+    lines = [json.dumps({"id": f"q{i}", **question}) + "\n" for i, question in enumerate(questions)]
+    (tmp_path / "q.jsonl").write_text("".join(lines))
+    monkeypatch.setattr(predict_module, "QUESTIONS_AT_ONCE", 2)
     together = asked(folder, input=str(tmp_path / "q.jsonl"), k=3)
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == together
-    for question, answer in zip(questions, together, strict=True):
+    for i, (question, answer) in enumerate(zip(questions, together, strict=True)):
+        assert answer.pop("id") == f"q{i}"
         (alone,) = asked(folder, k=3, **question)
         for found in (*alone["predictions"], *answer["predictions"]):
             found["score"] = pytest.approx(found["score"], abs=1e-5)
@@ -189,29 +191,29 @@ def test_texts_are_taken_as_they_are_typed(text):
     assert quoted(f"k={text}", {"head"}) == f"k={text}"
 
 
-def command(folder, environment, *arguments, stdin=""):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "eval" / "predict.py"), f"run={folder}", *arguments], env=environment,
-        input=stdin, capture_output=True, text=True, timeout=180, check=False,
-    )  # fmt: skip
+@pytest.fixture
+def command(folder, warm_python, offline_environment):
+    return lambda *arguments, stdin="": warm_python.run(
+        [ROOT / "eval" / "predict.py", f"run={folder}", *arguments], environment=offline_environment, stdin=stdin
+    )
 
 
-def test_the_command_shows_a_table(folder, offline_environment):
-    result = command(folder, offline_environment, "head=ann", "relation=is fond of", "k=3")
+def test_the_command_shows_a_table(command):
+    result = command("head=ann", "relation=is fond of", "k=3")
     assert result.returncode == 0, result.stderr
     assert "(Ann, is fond of, ?)  run, step 7" in result.stdout
     assert "known in" in result.stdout
     assert result.stdout.count("0.") == 3, "a score for each answer"
 
 
-def test_the_command_answers_a_batch_or_says_in_one_line_what_is_wrong(folder, offline_environment):
+def test_the_command_answers_a_batch_or_says_in_one_line_what_is_wrong(command):
     good = '{"head_text": "Zoe, a girl", "relation": "likes"}\n'
-    result = command(folder, offline_environment, "input=-", "k=2", stdin=good)
+    result = command("input=-", "k=2", stdin=good)
     assert result.returncode == 0, result.stderr
     (answer,) = [json.loads(line) for line in result.stdout.splitlines()]
     assert answer["head_name"] == "Zoe, a girl"
     assert len(answer["predictions"]) == 2
-    result = command(folder, offline_environment, "input=-", stdin=good + '{"head": "a dog", "relation": "likes"}\n')
+    result = command("input=-", stdin=good + '{"head": "a dog", "relation": "likes"}\n')
     assert (result.returncode, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: standard input:2: head: 2 entities share the name 'a dog'")

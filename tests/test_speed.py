@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import shared
 
-from kalm.speed import large_batch, memory, padding, scaling, step
+from kalm.speed import graph, large_batch, memory, padding, scaling, step
 from kalm.speed.measure import ratio_row
 from kalm.speed.sentence_trainer import missing_packages
 from kalm.speed.task import Size, llama
@@ -35,7 +35,7 @@ def environment_as_before():
 @pytest.fixture(autouse=True)
 def memory_without_processes(monkeypatch):
     """Peak memory needs a process of its own, which takes seconds to start; here it is the preparation that counts."""
-    for module in (step, memory, large_batch):
+    for module in (step, memory, large_batch, graph):
         monkeypatch.setattr(module, "peak_memory", lambda prepare, *arguments: (prepare(*arguments)(), (2.0, 1.0))[1])
 
 
@@ -118,3 +118,14 @@ def test_flops_are_six_per_weight_and_token_and_the_attention():
     body = sum(p.numel() for p in lm.parameters()) - TOY.vocabulary * TOY.hidden
     flops = step_flops(lm, num_tokens=100, num_labels=10, length=5.0)
     assert flops == 6 * body * 100 + 6 * TOY.vocabulary * TOY.hidden * 10 + 6 * TOY.layers * TOY.hidden * 5 * 100
+
+
+def test_reading_and_look_ups_are_measured():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pykeen's own
+        rows = graph.measure_reading(repeats=1, num_triples=300)
+    rows += graph.measure_lookups(repeats=1, num_triples=100, num_entities=20, num_lookups=50)
+    assert_rows(
+        rows, "read_tsv_vs_pykeen", "peak_memory_of_reading_vs_pykeen", "known_tail_keys_of_100",
+        "memory_added_by_keys_of_100", "contains_50", "known_tails_50",
+    )  # fmt: skip

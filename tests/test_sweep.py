@@ -481,8 +481,8 @@ def test_a_search_continues_to_more_trials(stubs, capsys):
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory, offline_environment):
-    return Workplace(tmp_path_factory.mktemp("sweeps"), offline_environment)
+def workplace(tmp_path_factory, offline_environment, warm_python):
+    return Workplace(tmp_path_factory.mktemp("sweeps"), offline_environment, warm_python)
 
 
 def command(*overrides: str) -> tuple[str, ...]:

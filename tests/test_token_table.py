@@ -9,6 +9,7 @@ from conftest import shared
 from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.model.loading import load_saved_tokenizer
 from kalm.model.scratch import END, PAD, train_tokenizer
+from kalm.text import token_table
 from kalm.text.token_table import build_token_table, cached_token_table, table_digest
 
 
@@ -52,6 +53,15 @@ def test_long_texts_are_cut_in_silence(toy_graph, template, tokenizer, monkeypat
     tokenizer("x y z")
     logger.removeHandler(caplog.handler)
     assert "sequence length is longer" in caplog.text, "it is said elsewhere"
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 10])
+def test_the_size_of_a_block_changes_nothing(toy_graph, table, tokenizer, template, at_once, monkeypatch):
+    monkeypatch.setattr(token_table, "TEXTS_AT_ONCE", at_once)
+    in_blocks = build_token_table(toy_graph, tokenizer, template)
+    for part in ("heads", "relations", "tails"):
+        whole, blocks = getattr(table, part), getattr(in_blocks, part)
+        assert (blocks.values.tolist(), blocks.offsets.tolist()) == (whole.values.tolist(), whole.offsets.tolist())
 
 
 def test_no_description_tokens_leaves_descriptions_out(toy_graph, template, tokenizer):

@@ -2,8 +2,6 @@
 
 import copy
 import socket
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,7 +55,7 @@ def task(tmp_path_factory, tokenizer, table, toy_graph):
 
 
 @pytest.fixture(scope="module", params=[1, 2, 4])
-def results(request, task, offline_environment):
+def results(request, task, offline_environment, warm_python):
     """By case what the engine finds with this number of processes, and what is expected."""
     folder, expected = task
     num_workers = request.param
@@ -66,15 +64,13 @@ def results(request, task, offline_environment):
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     workers = [
-        subprocess.Popen(
-            [sys.executable, str(WORKER), str(folder), str(rank), str(num_workers), port], env=offline_environment,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )
+        warm_python.start([WORKER, folder, rank, num_workers, port], environment=offline_environment)
         for rank in range(num_workers)
-    ]  # fmt: skip
-    outputs = [worker.communicate(timeout=150)[0] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0] * num_workers, outputs
-    assert not [output for output in outputs if "Warning" in output]
+    ]
+    for worker in workers:
+        result = worker.wait()
+        assert result.returncode == 0, result.stderr
+        assert "Warning" not in result.stdout + result.stderr
     found = torch.load(folder / f"results-{num_workers}.pt")
     assert set(found) == set(cases(num_workers))
     return found, expected

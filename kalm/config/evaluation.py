@@ -74,7 +74,7 @@ class FusedConfig:
     """The order by cosine / temperature + alpha * log p(text | query) / length^beta, of the best entities by cosine."""
 
     top_k: int  # entities per query in the new order; the others follow them by cosine
-    alphas: list[float]  # what alpha is chosen from; 0 leaves the cosine alone, and must be among them
+    alphas: list[float]  # what alpha is chosen from on valid; 0 leaves the cosine alone, and must be among them
     betas: list[float]  # what beta is chosen from; 0 takes the whole text's likelihood, 1 the mean per token
     num_valid_queries: int  # seeded sample of valid queries on which they are chosen
     seed: int  # of that sample

@@ -29,8 +29,8 @@ class ScratchConfig:
     vocab_size: int  # tokens, at most; a small graph gives fewer
     hidden_size: int  # D, the size of embeddings
     intermediate_size: int  # width of the MLPs
-    num_layers: int
-    num_heads: int
+    num_layers: int  # transformer blocks
+    num_heads: int  # of attention, per layer; a divisor of hidden_size
     max_length: int  # tokens, the longest sequence
 
     def __post_init__(self) -> None:

@@ -10,13 +10,13 @@ from kalm.config.evaluation import RankingConfig
 class Question:
     """A triple with one part left out, which is asked for; entities and relations by label or by name."""
 
-    head: str | None
-    relation: str | None
-    tail: str | None
+    head: str | None  # label or name of an entity of the graph
+    relation: str | None  # label or name
+    tail: str | None  # like head
     head_text: str | None  # instead of head: the name of an entity that the graph has never seen
     head_description: str | None  # of that entity
     tail_text: str | None  # instead of tail
-    tail_description: str | None
+    tail_description: str | None  # of that entity
 
 
 @dataclass(kw_only=True, slots=True)

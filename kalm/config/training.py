@@ -79,12 +79,12 @@ class TrainingConfig:
     schedule: Schedule
     weight_decay: float  # of matrices; vectors and the temperature have none
     adam_betas: list[float]  # decay of AdamW's first and second moments
-    adam_epsilon: float
+    adam_epsilon: float  # added to the root of the second moment
     max_gradient_norm: float  # longer gradients are scaled down to it; 0 turns clipping off
     seed: int  # of weights, batches and dropout
     resume: bool  # continue from the newest checkpoint of the run
     dry_run: bool  # take a few steps, print what the run will need in time and memory, and write nothing
-    log_every_steps: int
+    log_every_steps: int  # steps between two lines of metrics.jsonl
     checkpoint_every_steps: int  # 0: only at the end and when told to stop
 
     def __post_init__(self) -> None:

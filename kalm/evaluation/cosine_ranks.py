@@ -1,6 +1,7 @@
 """Exact filtered ranks by cosine over any number of entities, in bounded memory and on any number of processes."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -55,16 +56,27 @@ def rank_by_cosine(
     column_of = np.full(index.num_entities, -1)
     column_of[index.ids[columns]] = np.arange(len(columns))
     better, equal, left_out = (torch.zeros(len(questions), dtype=torch.int64) for _ in range(3))
-    width = _tile_width(memory_mib, device, min(QUERIES_AT_ONCE, len(questions)))
-    torch.backends.cuda.matmul.allow_tf32 = False  # its products are rounded far more coarsely
-    for start in range(0, len(questions), QUERIES_AT_ONCE):
-        rows = slice(start, start + QUERIES_AT_ONCE)
-        block = _block(index, queries[rows], questions, rows, column_of, device)
-        better[rows], equal[rows] = _count(block, index, columns, width)
-        left_out[rows] = torch.bincount(block.left_out_rows.cpu(), minlength=len(block.queries))
+    width = tile_width(memory_mib, device, min(QUERIES_AT_ONCE, len(questions)))
+    with _without_tf32():
+        for start in range(0, len(questions), QUERIES_AT_ONCE):
+            rows = slice(start, start + QUERIES_AT_ONCE)
+            block = _block(index, queries[rows], questions, rows, column_of, device)
+            better[rows], equal[rows] = _count(block, index, columns, width)
+            left_out[rows] = torch.bincount(block.left_out_rows.cpu(), minlength=len(block.queries))
     counts = torch.stack([better, equal, len(columns) - left_out])
     better, equal, rivals = all_reduce_sum(counts) if index.is_sharded else counts
     return Ranks(better + 1, better + equal + 1, rivals + 1)
+
+
+@contextmanager
+def _without_tf32() -> Iterator[None]:
+    """Its products are rounded far more coarsely; the setting is the process's own, so training gets it back."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def _columns(index: EntityIndex, questions: Questions) -> Ids:
@@ -74,7 +86,7 @@ def _columns(index: EntityIndex, questions: Questions) -> Ids:
     return np.flatnonzero(questions.is_candidate.numpy()[index.ids])
 
 
-def _tile_width(memory_mib: int, device: torch.device, num_queries: int) -> int:
+def tile_width(memory_mib: int, device: torch.device, num_queries: int) -> int:
     num_scores = memory_mib * 2**20 // BYTES_PER_SCORE
     if device.type == "cpu":
         num_scores = min(num_scores, CACHED_SCORES)

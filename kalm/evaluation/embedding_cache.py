@@ -30,6 +30,8 @@ def cached_entity_embeddings(run: LoadedRun, batch_tokens: int) -> Tensor:
     path = run.folder / "cache" / f"entities-{embeddings_digest(run)}.npy"
     if not path.is_file():
         save_whole(path, encode_entities(run.encoder, run.table, batch_tokens))
+        for older in set(path.parent.glob("entities-*.npy")) - {path}:  # of weights that are gone
+            older.unlink(missing_ok=True)
     return open_embeddings(path, len(run.table.targets))
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from kalm.distributed import all_reduce_sum, rank, world_size
+from kalm.distributed import all_reduce_sum, faults_shared, rank, world_size
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.text.batch import pad_rows
 from kalm.text.ragged import Ids, RaggedArray, join_rows
@@ -21,6 +21,23 @@ def encode_entities(encoder: DualViewLM, table: TokenTable, batch_tokens: int, i
         ValueError: an embedding is not finite, or is zero.
     """
     return encode(encoder, table.targets, batch_tokens, ids)
+
+
+def encode_new_entities(encoder: DualViewLM, table: TokenTable, batch_tokens: int, known: Tensor) -> Tensor:
+    """Unit vectors of all entities, (n, D), of which the first, (m, D), are known; equal texts have the same vector.
+
+    Raises:
+        ValueError: an embedding is not finite, or is zero.
+    """
+    new = np.arange(len(known), len(table.targets))
+    if len(new) == 0:
+        return known
+    first, place_of = table.targets.distinct(np.arange(len(table.targets)))
+    vectors = encode_entities(encoder, table, batch_tokens, new)
+    twins = first[place_of[new]]
+    has_twin = twins < len(known)
+    vectors[torch.from_numpy(has_twin)] = known[torch.from_numpy(twins[has_twin])]
+    return torch.cat([known, vectors])
 
 
 def encode_queries(
@@ -47,8 +64,9 @@ def encode_queries(
     if not sharded:
         return encode(encoder, sequences, batch_tokens)
     rows = own_rows(sequences)
-    here = encode(encoder, sequences, batch_tokens, rows)
-    vectors = torch.zeros(len(sequences), here.shape[1])
+    with faults_shared():
+        here = encode(encoder, sequences, batch_tokens, rows)
+    vectors = torch.zeros(len(sequences), encoder.embedding_size)
     vectors[torch.from_numpy(rows)] = here
     return all_reduce_sum(vectors)
 
@@ -70,12 +88,12 @@ def encode(encoder: DualViewLM, sequences: RaggedArray, batch_tokens: int, rows:
         ValueError: an embedding is not finite, or is zero.
     """
     rows = np.arange(len(sequences)) if rows is None else rows
-    distinct, place_of = _distinct_rows(sequences, rows)
+    distinct, place_of = sequences.distinct(rows)
     device = next(encoder.parameters()).device
     was_training = encoder.training
     encoder.eval()
     embeddings = torch.empty(len(distinct), encoder.embedding_size)
-    for batch in _length_sorted_batches(sequences.lengths_of(distinct), batch_tokens):
+    for batch in batches_by_cost(sequences.lengths_of(distinct), batch_tokens):
         values, lengths = sequences.take(distinct[batch])
         sites = torch.from_numpy(lengths - 1).to(device)
         embeddings[torch.from_numpy(batch)] = encoder.embed_last(pad_rows(values, lengths).to(device), sites).cpu()
@@ -90,30 +108,15 @@ def encode(encoder: DualViewLM, sequences: RaggedArray, batch_tokens: int, rows:
 
 def own_rows(sequences: RaggedArray) -> Ids:
     """The sequences that this process is to encode: equal ones are with the same process, so that they tie exactly."""
-    _, distinct_of = _distinct_rows(sequences, np.arange(len(sequences)))
+    _, distinct_of = sequences.distinct(np.arange(len(sequences)))
     return np.flatnonzero(distinct_of % world_size() == rank())
 
 
-def _distinct_rows(sequences: RaggedArray, rows: Ids) -> tuple[Ids, Ids]:
-    """The first of the rows with each distinct sequence, and for every row the place of its sequence among those."""
-    places: dict[bytes, int] = {}
-    first: list[int] = []
-    place_of = np.empty(len(rows), dtype=np.int64)
-    values = np.ascontiguousarray(sequences.values)
-    starts, stops = (sequences.offsets[rows + more].tolist() for more in (0, 1))
-    for number, (row, start, stop) in enumerate(zip(rows.tolist(), starts, stops, strict=True)):
-        place = places.setdefault(values[start:stop].tobytes(), len(first))
-        if place == len(first):
-            first.append(row)
-        place_of[number] = place
-    return np.array(first, dtype=np.int64), place_of
-
-
-def _length_sorted_batches(lengths: Ids, batch_tokens: int) -> Iterator[Ids]:
-    """Rows in batches, longest first, so that a lack of memory shows at once."""
-    order = np.argsort(-lengths, kind="stable")
+def batches_by_cost(costs: Ids, batch_tokens: int) -> Iterator[Ids]:
+    """Rows of similar cost in tokens, the costliest first, so that a lack of memory shows at once."""
+    order = np.argsort(-costs, kind="stable")
     start = 0
     while start < len(order):
-        size = max(1, batch_tokens // int(lengths[order[start]]))
+        size = max(1, batch_tokens // int(costs[order[start]]))
         yield order[start : start + size]
         start += size

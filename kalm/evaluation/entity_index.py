@@ -81,6 +81,8 @@ class EntityIndex:
     def tune(self) -> float:
         """Search an approximate index harder until it finds enough; the recall@10 it then has, of a sample of entities.
 
+        Of several processes, each of which tunes its own, the lowest recall.
+
         Efforts double until the recall is at least 0.95 or the effort is that of a flat index.
         """
         generator = np.random.default_rng(0)
@@ -94,7 +96,7 @@ class EntityIndex:
             recall = float((torch.from_numpy(found)[:, :, None] == exact[:, None]).any(1).float().mean())
             if recall >= WANTED_RECALL:
                 break
-        return recall
+        return float(gather(torch.tensor([recall])).min()) if self.is_sharded else recall
 
     def _search(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.float32], Ids]:
         if self._index is None:
@@ -110,7 +112,7 @@ class EntityIndex:
             return [None]
         assert self._index is not None
         most = self._index.nlist if self.kind is IndexKind.ivf else len(self.vectors)
-        return [*(2**power for power in range(most.bit_length())), most]
+        return [*(2**power for power in range((most - 1).bit_length())), most]
 
     def _sum(self, value: Tensor) -> Tensor:
         return all_reduce_sum(value) if self.is_sharded else value
@@ -129,8 +131,8 @@ def _new_index(kind: IndexKind, num_vectors: int, size: int) -> Any:
         description = f"IVF{max(1, min(round(4 * math.sqrt(num_vectors)), num_vectors // 39))},Flat"
     else:
         if num_vectors < NUM_CODES:
-            raise ValueError(f"index=pq needs at least {NUM_CODES} entities to learn its codes from, and there are "
-                             f"{num_vectors}; take index=flat")  # fmt: skip
+            raise ValueError(f"index=pq needs at least {NUM_CODES} entities on each process to learn its codes from, "
+                             f"and there are {num_vectors}; take index=flat")  # fmt: skip
         # about 4 dimensions per byte
         description = f"PQ{next(parts for parts in range(max(1, size // 4), 0, -1) if size % parts == 0)}"
     return faiss.index_factory(size, description, faiss.METRIC_INNER_PRODUCT)

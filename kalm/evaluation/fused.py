@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kalm.config import FusedConfig, RankingConfig
-from kalm.distributed import all_reduce_sum, rank, world_size
+from kalm.distributed import all_reduce_sum, faults_shared, rank, world_size
 from kalm.evaluation.cosine_ranks import TIE, rank_by_cosine
 from kalm.evaluation.encoding import encode_queries
 from kalm.evaluation.entity_index import EntityIndex
-from kalm.evaluation.generation import check_tree_attention, log_probabilities
-from kalm.evaluation.metrics import rank_metrics
+from kalm.evaluation.generation import check_reach, check_tree_attention, log_probabilities
 from kalm.evaluation.questions import Questions, sampled_questions
 from kalm.evaluation.ranking import Ranks
 from kalm.evaluation.shortlist import Floats, Shortlist, find_shortlist, shortlist_ranks
@@ -63,12 +62,13 @@ class Reranker:
 
     Args:
         encoder, table, graph: of the run.
-        index: over the embeddings of all entities, flat.
+        questions: what is asked, and among which entities.
         temperature: the run's own, by which it divides cosines.
         ranking, config: memory and choices.
 
     Raises:
-        ValueError: the LM cannot read a tree of texts.
+        ValueError: the LM cannot read a tree of texts, or a query and its longest answer are longer than the reach of
+            its attention.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Reranker:
         encoder: DualViewLM,
         table: TokenTable,
         graph: KnowledgeGraph,
-        index: EntityIndex,
+        questions: Questions,
         temperature: float,
         ranking: RankingConfig,
         config: FusedConfig,
@@ -86,31 +86,39 @@ class Reranker:
         self._table = table
         self._tree = PrefixTree.from_rows(table.tails)
         self._graph = graph
-        self._index = index
+        self._questions = questions
         self._temperature = temperature
         self._ranking = ranking
         self._config = config
+        self._valid = sampled_questions(
+            graph, CHOICE_SPLIT, CHOICE_FILTER, sample=config.num_valid_queries, seed=config.seed
+        )
+        directed = np.concatenate([questions.directed, self._valid.directed])
+        longest = table.completion_heads.lengths_of(directed[:, HEAD])
+        longest += table.completion_relations.lengths_of(directed[:, RELATION])
+        check_reach(encoder, int(longest.max()) + self._tree.max_length)
 
-    def rank(self, questions: Questions, queries: Tensor, by_embedding: Ranks) -> Fused:
+    def rank(self, index: EntityIndex, queries: Tensor, by_embedding: Ranks) -> Fused:
         """Ranks by generation alone and by both, each with the weights that do best on valid.
 
         Args:
-            questions: what is asked, and among which entities.
-            queries: their unit vectors, (Q, D).
+            index: over the embeddings of all entities, flat.
+            queries: unit vectors of what is asked, (Q, D).
             by_embedding: ranks by cosine, which stay where the true entity is not on the list.
 
         Raises:
-            ValueError: a query and its longest answer are longer than the reach of the LM's attention.
+            ValueError: the LM's log-probabilities are not finite.
         """
         config = self._config
-        beta, (fused_alpha, fused_beta), choice = self._choose()
-        shortlist, evidence = self._gather(questions, queries)
-        ranks = self._ranker(shortlist, questions, by_embedding)
+        beta, (fused_alpha, fused_beta), choice = self._choose(index)
+        shortlist, evidence = self._gather(index, self._questions, queries)
+        ranks = self._ranker(shortlist, self._questions, by_embedding)
         return Fused(
             generation=ranks(generation_scores(evidence, beta)),
             fused=ranks(fused_scores(evidence, fused_alpha, fused_beta, config.neighbour_bonus)),
             protocol={
-                "candidates": f"top {config.top_k} by cosine in the new order, then all others by cosine",
+                "candidates": f"top {config.top_k} by cosine, without known answers, in the new order; then all others "
+                "by cosine",
                 "top_k": config.top_k,
                 "generation": {"score": "log p(text) / length^beta", "beta": beta},
                 "fused": {
@@ -125,74 +133,82 @@ class Reranker:
             },
         )
 
-    def _choose(self) -> tuple[float, tuple[float, float], dict[str, Any]]:
-        """Beta for generation, (alpha, beta) for both, and the record: the best MRR, the smaller alpha at a tie."""
-        config, ranking = self._config, self._ranking
-        questions = sampled_questions(
-            self._graph, CHOICE_SPLIT, CHOICE_FILTER, sample=config.num_valid_queries, seed=config.seed
-        )
+    def _choose(self, index: EntityIndex) -> tuple[float, tuple[float, float], dict[str, Any]]:
+        """Beta for generation, (alpha, beta) for both, and the record.
+
+        Beta by its MRR on valid; alpha and beta for both by their gain over the cosine alone less its standard error,
+        so that what a few lucky queries gain does not count. The smaller alpha at a tie.
+        """
+        config, ranking, questions = self._config, self._ranking, self._valid
         queries = encode_queries(
             self._encoder,
             self._table,
             questions.directed[:, HEAD],
             questions.directed[:, RELATION],
             ranking.batch_tokens,
-            sharded=self._index.is_sharded,
+            sharded=index.is_sharded,
         )
         device = next(self._encoder.parameters()).device
-        by_embedding = rank_by_cosine(self._index, queries, questions, ranking.score_memory_mib, device)
-        shortlist, evidence = self._gather(questions, queries)
+        by_embedding = rank_by_cosine(index, queries, questions, ranking.score_memory_mib, device)
+        shortlist, evidence = self._gather(index, questions, queries)
         ranks = self._ranker(shortlist, questions, by_embedding)
 
-        def mrr(of: Ranks) -> float:
-            return rank_metrics(of.realistic.numpy(), of.num_candidates.numpy())["mrr"]
+        def reciprocal(of: Ranks) -> Floats:
+            return 1 / of.realistic.numpy()
 
-        generation = {beta: mrr(ranks(generation_scores(evidence, beta))) for beta in config.betas}
-        fused = {
-            (alpha, beta): mrr(ranks(fused_scores(evidence, alpha, beta, config.neighbour_bonus)))
-            for alpha, beta in product(sorted(config.alphas), config.betas)
-        }
+        generation = {beta: reciprocal(ranks(generation_scores(evidence, beta))).mean() for beta in config.betas}
+        rows = []
+        for alpha, beta in product(sorted(config.alphas), config.betas):
+            found = reciprocal(ranks(fused_scores(evidence, alpha, beta, config.neighbour_bonus)))
+            gain = found - reciprocal(by_embedding)
+            rows.append({"alpha": alpha, "beta": beta, "mrr": float(found.mean()), "gain": float(gain.mean()),
+                         "standard_error": float(gain.std() / len(gain) ** 0.5)})  # fmt: skip
+        best = max(rows, key=lambda row: row["gain"] - row["standard_error"])
         record = {
             "split": CHOICE_SPLIT,
             "filter": list(CHOICE_FILTER),
             "queries": len(questions),
             "seed": config.seed,
+            "rule": "the largest gain in MRR less its standard error",
             "mrr": {
-                "embedding": mrr(by_embedding),
-                "generation": [{"beta": beta, "mrr": value} for beta, value in generation.items()],
-                "fused": [{"alpha": alpha, "beta": beta, "mrr": value} for (alpha, beta), value in fused.items()],
+                "embedding": float(reciprocal(by_embedding).mean()),
+                "generation": [{"beta": beta, "mrr": float(value)} for beta, value in generation.items()],
+                "fused": rows,
             },
         }
-        return max(generation, key=generation.__getitem__), max(fused, key=fused.__getitem__), record
+        return max(generation, key=generation.__getitem__), (best["alpha"], best["beta"]), record
 
-    def _gather(self, questions: Questions, queries: Tensor) -> tuple[Shortlist, Evidence]:
+    def _gather(self, index: EntityIndex, questions: Questions, queries: Tensor) -> tuple[Shortlist, Evidence]:
         config = self._config
-        shortlist = find_shortlist(self._index, queries, config.top_k)
+        shortlist = find_shortlist(index, queries, config.top_k, questions)
         heads, relations = (questions.directed[shortlist.rows, column] for column in (HEAD, RELATION))
         near = np.zeros(len(heads), dtype=np.bool_)
         if config.neighbour_bonus > 0:
             near = is_neighbour(self._graph, heads, shortlist.entity_ids, config.neighbour_hops)
         return shortlist, Evidence(
             similarity=shortlist.cosines / self._temperature,
-            log_probability=self._log_probabilities(heads, relations, shortlist.entity_ids),
+            log_probability=self._log_probabilities(heads, relations, shortlist.entity_ids, shared=index.is_sharded),
             num_tokens=self._table.tails.lengths_of(shortlist.entity_ids),
             is_near=near,
         )
 
-    def _log_probabilities(self, heads: Ids, relations: Ids, entity_ids: Ids) -> Floats:
-        """Of each entity's text after its query; a query that is asked for several triples is read once."""
+    def _log_probabilities(self, heads: Ids, relations: Ids, entity_ids: Ids, *, shared: bool) -> Floats:
+        """Of each entity's text after its query; a query that is asked for several triples is read once.
+
+        Shared: each process reads its part.
+        """
         pairs = np.stack([heads, relations, entity_ids], axis=1)
         distinct, distinct_of = np.unique(pairs, axis=0, return_inverse=True)
         asked, first = np.unique(distinct[:, :2], axis=0, return_index=True)
         texts = RaggedArray(distinct[:, 2].astype(np.int32), np.append(first, len(distinct)))
-        own = np.arange(rank(), len(asked), world_size()) if self._index.is_sharded else np.arange(len(asked))
+        own = np.arange(rank(), len(asked), world_size()) if shared else np.arange(len(asked))
         queries, _ = join_rows([
             self._table.completion_heads.take(asked[own, 0]), self._table.completion_relations.take(asked[own, 1])
         ])  # fmt: skip
         values, lengths = texts.take(own)
         scores = torch.zeros(len(distinct), dtype=torch.float64)
-        scores[torch.from_numpy(run_positions(texts.offsets[own], lengths))] = torch.from_numpy(
-            log_probabilities(
+        with faults_shared():
+            found = log_probabilities(
                 self._encoder,
                 queries,
                 self._tree,
@@ -200,8 +216,8 @@ class Reranker:
                 batch_tokens=self._ranking.batch_tokens,
                 logit_memory_mib=self._ranking.score_memory_mib,
             )
-        )
-        return (all_reduce_sum(scores) if self._index.is_sharded else scores).numpy()[distinct_of]
+        scores[torch.from_numpy(run_positions(texts.offsets[own], lengths))] = torch.from_numpy(found)
+        return (all_reduce_sum(scores) if shared else scores).numpy()[distinct_of]
 
     def _ranker(self, shortlist: Shortlist, questions: Questions, by_embedding: Ranks) -> Callable[[Floats], Ranks]:
         """Scores of the list -> ranks of the queries; what ties by cosine ties by cosine / temperature."""

@@ -1,6 +1,5 @@
 """How likely the LM finds the text of a candidate after a query."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache
 
+from kalm.evaluation.encoding import batches_by_cost
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.text.batch import pad_rows
 from kalm.text.prefix_tree import PrefixTree, Subtrees, subtrees
@@ -57,7 +57,7 @@ def log_probabilities(
     Raises:
         ValueError: the LM's attention does not reach over query and text, or a result is not finite.
     """
-    _require_reach(encoder, int(queries.lengths.max(initial=0)) + tree.max_length)
+    check_reach(encoder, int(queries.lengths.max(initial=0)) + tree.max_length)
     # tokens of candidates before each, from its query's first on
     num_tokens = np.concatenate([[0], tree.paths.lengths_of(candidates.values.astype(np.int64)).cumsum()])
     tree_tokens = np.diff(num_tokens[candidates.offsets])
@@ -65,7 +65,7 @@ def log_probabilities(
     scores = np.empty(len(candidates.values))
     was_training = encoder.training
     encoder.eval()
-    for rows in _batches(queries.lengths + np.minimum(tree_tokens, TREE_TOKENS), batch_tokens):
+    for rows in batches_by_cost(queries.lengths + np.minimum(tree_tokens, TREE_TOKENS), batch_tokens):
         read = _read(encoder, *queries.take(rows))
         places = run_positions(candidates.offsets[rows], candidates.lengths_of(rows))
         owners = np.repeat(np.arange(len(rows)), candidates.lengths_of(rows))
@@ -109,23 +109,18 @@ def _score_alone(encoder: DualViewLM, query: list[int], text: list[int]) -> floa
     return sum(float(log_probabilities[position, token]) for position, token in zip(positions, text, strict=True))
 
 
-def _require_reach(encoder: DualViewLM, num_tokens: int) -> None:
+def check_reach(encoder: DualViewLM, num_tokens: int) -> None:
+    """Every layer's attention is to reach over so many tokens.
+
+    Raises:
+        ValueError: that of one does not.
+    """
     # a shorter reach would need a mask of its own, by depth, for some of the layers
     reaches = {key: getattr(encoder.causal_lm.config, key, None) for key in REACHES}
     for key, reach in reaches.items():
         if reach is not None and reach < num_tokens:
             raise ValueError(f"scores=fused: a query with its longest answer has {num_tokens} tokens, and the LM's "
                              f"{key} is {reach}; rank with scores=embedding")  # fmt: skip
-
-
-def _batches(costs: Ids, batch_tokens: int) -> Iterator[Ids]:
-    """Queries of similar cost, the costliest first, so that a lack of memory shows at once."""
-    order = np.argsort(-costs, kind="stable")
-    start = 0
-    while start < len(order):
-        size = max(1, batch_tokens // int(costs[order[start]]))
-        yield order[start : start + size]
-        start += size
 
 
 def _read(encoder: DualViewLM, tokens: Ids, lengths: Ids) -> _ReadQueries:

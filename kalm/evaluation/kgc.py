@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kalm.config import IndexKind, Protocol, RankingConfig, Ties
+from kalm.distributed import faults_shared
 from kalm.evaluation.cosine_ranks import rank_by_cosine
 from kalm.evaluation.encoding import encode_entities, encode_queries, own_rows
 from kalm.evaluation.entity_index import EntityIndex
@@ -52,12 +53,16 @@ def embed(
         sharded: each process encodes and keeps its share of the entities.
 
     Raises:
-        ValueError: the model gives embeddings that are not finite, or zero.
+        ValueError: the model gives embeddings that are not finite, or zero; there are too few for an index of the kind.
     """
     ids = own_rows(table.targets) if sharded else None
     heads, relations = questions.directed[:, HEAD], questions.directed[:, RELATION]
+    with faults_shared():
+        vectors = encode_entities(encoder, table, config.batch_tokens, ids)
+    with faults_shared():
+        index = EntityIndex(vectors, kind, ids)
     return Embedded(
-        index=EntityIndex(encode_entities(encoder, table, config.batch_tokens, ids), kind, ids),
+        index=index,
         queries=encode_queries(encoder, table, heads, relations, config.batch_tokens, sharded=sharded),
     )
 
@@ -93,9 +98,8 @@ def by_direction(ranks: Ranks, questions: Questions, ties: Ties = Ties.realistic
 def intervals_by_direction(ranks: Ranks, questions: Questions, ties: Ties) -> dict[str, Any]:
     """`both`, `tail` and `head` -> bootstrap 95 % interval of each metric; a direction without queries has none."""
     chosen, num_candidates = ranks.with_ties(ties).numpy(), ranks.num_candidates.numpy()
-    triples = np.arange(len(questions)) // 2
     return {
-        name: intervals(chosen[mask], num_candidates[mask], triples[mask])
+        name: intervals(chosen[mask], num_candidates[mask], questions.triple_of[mask])
         for name, mask in direction_masks(questions.is_head).items()
     }
 
@@ -137,7 +141,7 @@ def differences(first: Ranks, second: Ranks, questions: Questions, ties: Ties) -
     return paired_differences(
         [ranks.with_ties(ties).numpy() for ranks in (first, second)],
         [ranks.num_candidates.numpy() for ranks in (first, second)],
-        np.arange(len(questions)) // 2,
+        questions.triple_of,
     )
 
 

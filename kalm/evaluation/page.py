@@ -100,19 +100,6 @@ def worst_queries(path: Path, ranks: NDArray[np.float64]) -> list[tuple[float, d
     return [(float(ranks[row]), found[row]) for row in rows]
 
 
-def read_logged(path: Path) -> list[dict[str, Any]]:
-    """Lines of metrics.jsonl; without the last one if a kill has cut it short, and none without the file."""
-    if not path.is_file():
-        return []
-    logged = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            logged.append(json.loads(line))
-        except ValueError:
-            break
-    return logged
-
-
 def _number(value: float, places: int = 3) -> str:
     return "–" if math.isnan(value) else f"{value:,.{places}f}"
 

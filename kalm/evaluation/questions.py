@@ -8,7 +8,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kalm.config import Candidates, Protocol
-from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph, Triples, add_inverses, triple_keys
+from kalm.graph.knowledge_graph import (
+    HEAD,
+    RELATION,
+    TAIL,
+    KnowledgeGraph,
+    Triples,
+    add_inverses,
+    contains,
+    triple_keys,
+)
 from kalm.graph.known_tails import known_tails
 from kalm.text.ragged import Ids
 
@@ -37,6 +46,7 @@ class Questions:
         self.is_candidate = is_candidate
         self.true_ids = torch.from_numpy(directed[:, TAIL].copy())
         self.is_head = directed[:, RELATION] >= graph.num_relations  # (Q,): direction is `head`
+        self.triple_of = np.arange(len(directed)) // 2  # (Q,), where rows 2i and 2i + 1 are the directions of triple i
         self._head_ids = torch.from_numpy(directed[:, HEAD].copy())
         self._relation_ids = torch.from_numpy(directed[:, RELATION].copy())
         self._filter_keys = torch.from_numpy(graph.known_tail_keys(filter_splits))
@@ -59,13 +69,19 @@ class Questions:
             num_entities=self.graph.num_entities,
         )
 
-    def is_left_out(self, rows: Ids, entity_ids: Ids) -> NDArray[np.bool_]:
-        """Whether each entity has no place in the ranking of its query: a known answer, or no candidate; (n,)."""
+    def are_ranked(self, rows: Ids, entity_ids: Ids) -> NDArray[np.bool_]:
+        """Whether each entity has a place in the ranking of its query: the true one, or a rival; (n,).
+
+        Other known answers have none, nor have entities that are no candidates.
+        """
         asked = self.directed[rows]
+        is_true = asked[:, TAIL] == entity_ids
         asked[:, TAIL] = entity_ids
         keys = triple_keys(asked, self.graph.num_relations, self.graph.num_entities)
-        is_known = np.isin(keys, self._filter_keys.numpy())
-        return is_known if self.is_candidate is None else is_known | ~self.is_candidate.numpy()[entity_ids]
+        is_rival = ~contains(self._filter_keys.numpy(), keys)
+        if self.is_candidate is not None:
+            is_rival &= self.is_candidate.numpy()[entity_ids]
+        return np.asarray(is_true | is_rival)
 
 
 def split_questions(graph: KnowledgeGraph, split: str, protocol: Protocol) -> Questions:

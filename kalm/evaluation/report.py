@@ -1,5 +1,6 @@
 """What an evaluation leaves behind: files in the run's folder, and a table for people."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,12 +12,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from kalm.distributed import rank
+from kalm.evaluation.entity_index import EntityIndex
 from kalm.evaluation.kgc import Embedded
 from kalm.evaluation.metrics import HITS_AT, METRICS
 from kalm.evaluation.questions import DIRECTIONS, Questions
 from kalm.evaluation.ranking import Ranks
-from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph
+from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph, first_split_with
 from kalm.provenance import write_text
+
+ENTITIES_AT_ONCE = 2**16  # vectors copied together
 
 
 def write_ranks(path: Path, questions: Questions, ranks: Ranks) -> None:
@@ -47,23 +51,25 @@ def write_predictions(
     scores, ids = embedded.index.search(embedded.queries, num_predictions)
     if rank() > 0:
         return
-    splits = {split: set(map(tuple, graph.triples[split].tolist())) for split in filter_splits}
+    answered = np.repeat(questions.directed, ids.shape[1], axis=0)
+    answered[:, TAIL] = ids.flatten().numpy()
+    known_in = first_split_with(graph, answered, filter_splits).reshape(ids.shape)
+    columns = (questions.directed.tolist(), scores.tolist(), ids.tolist(), known_in.tolist())
     lines = []
-    for query, row_scores, row_ids in zip(questions.directed.tolist(), scores.tolist(), ids.tolist(), strict=True):
+    for query, row_scores, row_ids, row_splits in zip(*columns, strict=True):
         anchor, relation, direction = describe_query(query, graph)
         relation_id = query[RELATION] % graph.num_relations
         predictions = []
-        for score, entity in zip(row_scores, row_ids, strict=True):
+        for score, entity, split in zip(row_scores, row_ids, row_splits, strict=True):
             if score == -np.inf:  # an approximate index found no more
                 break
-            triple = (query[HEAD], relation_id, entity) if direction == "tail" else (entity, relation_id, query[HEAD])
             predictions.append({
                 "entity": graph.entity_labels[entity],
                 "name": graph.entity_names[entity],
                 "score": round(score, 6),
-                "known_in": next((split for split, known in splits.items() if triple in known), None),
+                "known_in": split,
+                "known": split is not None,
             })  # fmt: skip
-            predictions[-1]["known"] = predictions[-1]["known_in"] is not None
         lines.append(json.dumps({
             "anchor": anchor,
             "anchor_name": graph.entity_names[query[HEAD]],
@@ -77,21 +83,40 @@ def write_predictions(
     write_text(path, "".join(lines))
 
 
-def write_embeddings(folder: Path, questions: Questions, embedded: Embedded) -> None:
-    """entities.npy and queries.npy, each with a .tsv that names its rows; all processes call it, one writes."""
+def write_embeddings(folder: Path, questions: Questions, embedded: Embedded) -> dict[str, str]:
+    """entities.npy and queries.npy, each with a .tsv that names its rows; all processes call it, one writes.
+
+    Returns:
+        File name -> its SHA-256, which tells whether a later evaluation has written others in its place.
+    """
     graph = questions.graph
-    entities = embedded.index.vectors_of(np.arange(graph.num_entities))
+    _save_entities(folder / ".unfinished-entities.npy", embedded.index)
     if rank() > 0:
-        return
-    for name, matrix in (("entities", entities), ("queries", embedded.queries)):
-        unfinished = folder / f".unfinished-{name}.npy"
-        np.save(unfinished, matrix.numpy())
-        unfinished.replace(folder / f"{name}.npy")
+        return {}
+    np.save(folder / ".unfinished-queries.npy", embedded.queries.numpy())
+    digests = {}
+    for name in ("entities.npy", "queries.npy"):
+        unfinished = folder / f".unfinished-{name}"
+        with unfinished.open("rb") as file:
+            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        unfinished.replace(folder / name)
     write_text(folder / "entities.tsv", "".join(f"{label}\n" for label in graph.entity_labels))
     write_text(
         folder / "queries.tsv",
         "".join("\t".join(describe_query(query, graph)) + "\n" for query in questions.directed.tolist()),
     )
+    return digests
+
+
+def _save_entities(path: Path, index: EntityIndex) -> None:
+    """All entities' vectors, from whichever process holds them, a block at a time."""
+    shape = (index.num_entities, index.size)
+    saved = np.lib.format.open_memmap(path, "w+", np.float32, shape) if rank() == 0 else None
+    for start in range(0, index.num_entities, ENTITIES_AT_ONCE):
+        ids = np.arange(start, min(start + ENTITIES_AT_ONCE, index.num_entities))
+        vectors = index.vectors_of(ids)
+        if saved is not None:
+            saved[ids] = vectors.numpy()
 
 
 def describe_query(query: list[int], graph: KnowledgeGraph) -> tuple[str, str, str]:

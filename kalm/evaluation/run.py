@@ -29,7 +29,10 @@ from kalm.evaluation.ranking import Ranks
 from kalm.evaluation.relation_prediction import relation_prediction
 from kalm.evaluation.triple_classification import triple_classification
 from kalm.evaluation.triple_scores import TripleScorer
+from kalm.graph.knowledge_graph import Triples
 from kalm.graph.sources import load_negatives
+from kalm.logged import read_logged
+from kalm.model.dual_view_lm import DualViewLM
 from kalm.model.loading import build_encoder
 from kalm.provenance import environment, write_json, write_text
 
@@ -46,7 +49,10 @@ def evaluate(config: KgcConfig) -> None:
     run = load_run(Path(config.run).expanduser())
     protocol = config.protocol
     questions = split_questions(run.graph, config.split, protocol)
-    embedded = _embed(run, questions, config)
+    # what may be refused comes before what takes long
+    reranker = _reranker(run, questions, config) if config.scores is Scores.fused else None
+    negatives = _negatives(run, config)
+    embedded = _embed(run.encoder, run, questions, config, config.index)
     ranks = embedded.ranks(questions, config.ranking, run.device)
     result: dict[str, Any] = {
         "split": config.split,
@@ -62,22 +68,22 @@ def evaluate(config: KgcConfig) -> None:
         raw = embedded.ranks(unfiltered, config.ranking, run.device)
         result["raw"] = by_direction(raw, unfiltered, protocol.ties)
 
-    fused = _fused(run, questions, embedded, ranks, config) if config.scores is Scores.fused else None
+    fused = None if reranker is None else reranker.rank(embedded.index, embedded.queries, ranks)
     if fused is not None:
         _add_fused(result, fused, ranks, questions, protocol.ties)
-    result |= _more_tasks(run, questions, embedded, config)
+    result |= _more_tasks(run, questions, embedded, negatives, config)
 
     output = run.folder / "eval"
     output.mkdir(exist_ok=True)
     name = f"kgc-{config.split}"
     if rank() == 0:
-        # it comes last, so that ranks without it are known to be of an evaluation that was broken off
-        (output / f"{name}.json").unlink(missing_ok=True)
+        # nothing of an earlier evaluation stays beside what is new; the JSON comes last, so that ranks without it are
+        # known to be of an evaluation that was broken off
+        for path in (output / f"{name}.json", *output.glob(f"{name}.*")):
+            path.unlink(missing_ok=True)
         report.write_ranks(output / f"{name}.ranks.tsv", questions, ranks)
-        fused_ranks = output / f"{name}.fused.ranks.tsv"
-        fused_ranks.unlink(missing_ok=True)  # of an earlier evaluation, beside which the other files are new
         if fused is not None:
-            report.write_ranks(fused_ranks, questions, fused.fused)
+            report.write_ranks(output / f"{name}.fused.ranks.tsv", questions, fused.fused)
     if config.index is not IndexKind.flat:
         result["index"] = {"kind": config.index.value, "recall@10": embedded.index.tune()}
     approximate = "" if config.index is IndexKind.flat else f".{config.index.value}"
@@ -90,7 +96,7 @@ def evaluate(config: KgcConfig) -> None:
         filter_splits=protocol.filter,
     )
     if config.save_embeddings:
-        report.write_embeddings(output, questions, embedded)
+        result["embeddings"] = report.write_embeddings(output, questions, embedded)
 
     drawn = draw_entities(embedded)
     del embedded  # room for the untrained LM
@@ -113,7 +119,23 @@ def evaluate(config: KgcConfig) -> None:
             _write_page(run.folder, result, questions, ranks.with_ties(protocol.ties).numpy(), predictions, drawn)
 
 
-def _more_tasks(run: LoadedRun, questions: Questions, embedded: Embedded, config: KgcConfig) -> dict[str, Any]:
+def _reranker(run: LoadedRun, questions: Questions, config: KgcConfig) -> Reranker:
+    temperature = run.description["temperature"]
+    return Reranker(run.encoder, run.table, run.graph, questions, temperature, config.ranking, config.fused)
+
+
+def _negatives(run: LoadedRun, config: KgcConfig) -> dict[str, Triples | None]:
+    """Split -> the false triples that the data set gives, of the two splits that classification looks at."""
+    if Task.classification not in config.tasks:
+        return {}
+    data = run.config.data
+    splits = ("valid", config.split)
+    return {split: load_negatives(data.source.value, data.folder, run.graph, split) for split in splits}
+
+
+def _more_tasks(
+    run: LoadedRun, questions: Questions, embedded: Embedded, negatives: dict[str, Triples | None], config: KgcConfig
+) -> dict[str, Any]:
     """What is asked beside entities, by its key in the result."""
     scorer = TripleScorer(
         encoder=run.encoder,
@@ -127,18 +149,11 @@ def _more_tasks(run: LoadedRun, questions: Questions, embedded: Embedded, config
     if Task.relation in config.tasks:
         tasks["relation_prediction"] = relation_prediction(scorer, run.graph, questions.triples, config.protocol)
     if Task.classification in config.tasks:
-        data, true = run.config.data, {"valid": run.graph.triples["valid"], config.split: questions.triples}
-        false = {split: load_negatives(data.source.value, data.folder, run.graph, split) for split in true}
+        true = {"valid": run.graph.triples["valid"], config.split: questions.triples}
         tasks["triple_classification"] = triple_classification(
-            scorer, run.graph, true, false, split=config.split, seed=config.seed
+            scorer, run.graph, true, negatives, split=config.split, seed=config.seed
         )
     return tasks
-
-
-def _fused(run: LoadedRun, questions: Questions, embedded: Embedded, ranks: Ranks, config: KgcConfig) -> Fused:
-    temperature = run.description["temperature"]
-    reranker = Reranker(run.encoder, run.table, run.graph, embedded.index, temperature, config.ranking, config.fused)
-    return reranker.rank(questions, embedded.queries, ranks)
 
 
 def _add_fused(result: dict[str, Any], fused: Fused, ranks: Ranks, questions: Questions, ties: Ties) -> None:
@@ -148,8 +163,10 @@ def _add_fused(result: dict[str, Any], fused: Fused, ranks: Ranks, questions: Qu
     result["fused_less_embedding"] = differences(ranks, fused.fused, questions, ties)
 
 
-def _embed(run: LoadedRun, questions: Questions, config: KgcConfig) -> Embedded:
-    return embed(run.encoder, run.table, questions, config.ranking, kind=config.index, sharded=world_size() > 1)
+def _embed(
+    encoder: DualViewLM, run: LoadedRun, questions: Questions, config: KgcConfig, kind: IndexKind = IndexKind.flat
+) -> Embedded:
+    return embed(encoder, run.table, questions, config.ranking, kind=kind, sharded=world_size() > 1)
 
 
 def _untrained(run: LoadedRun, questions: Questions, config: KgcConfig) -> Embedded:
@@ -157,7 +174,7 @@ def _untrained(run: LoadedRun, questions: Questions, config: KgcConfig) -> Embed
     # like the trained one, whose adapters are put on the base as it was before quantization
     model = replace(run.config.model, quantization=Quantization.none)
     encoder = build_encoder(model, run.tokenizer, run.config.training.seed).to(run.device)
-    return embed(encoder, run.table, questions, config.ranking, sharded=world_size() > 1)
+    return _embed(encoder, run, questions, config)
 
 
 def _side_by_side(result: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -202,7 +219,7 @@ def _write_page(
     drawn: DrawnEntities,
 ) -> None:
     # heavy: loads matplotlib
-    from kalm.evaluation.page import read_logged, render, worst_queries
+    from kalm.evaluation.page import render, worst_queries
 
     rows, mrr_intervals = _side_by_side(result)
     page = render(

@@ -15,11 +15,13 @@ from kalm.text.ragged import Ids
 
 Floats = NDArray[np.float64]
 
+FOUND_AT_ONCE = 2**22  # (query, entity) pairs in memory together
+
 
 class Shortlist(NamedTuple):
-    """(query, entity) pairs: the entities whose cosine is not below the query's k-th best.
+    """(query, entity) pairs: of the entities that are ranked, those whose cosine is not below the k-th best.
 
-    All other entities have lower cosines, so an order of these alone leaves the ranks of the others as they are.
+    All others have lower cosines, so an order of these alone leaves the ranks of the others as they are.
     """
 
     rows: Ids  # (n,), which query, ascending
@@ -27,39 +29,57 @@ class Shortlist(NamedTuple):
     cosines: Floats  # (n,)
 
 
-def find_shortlist(index: EntityIndex, queries: Tensor, k: int) -> Shortlist:
+def find_shortlist(index: EntityIndex, queries: Tensor, k: int, questions: Questions | None = None) -> Shortlist:
     """The k best entities of each query, more where several tie at the k-th place.
 
     Args:
         index: over the entities, flat.
         queries: unit vectors, (Q, D).
         k: entities per query; all where there are fewer.
+        questions: what the queries ask, whose known answers are left out; None: nothing is left out.
     """
-    k = min(k, index.num_entities)
     parts: list[Shortlist] = []
     pending, width = np.arange(len(queries)), k
     while len(pending):
-        # FAISS's cosines are rounded, so a few more than k are found: until the last is below the k-th for sure
         width = min(2 * width + 1, index.num_entities)
-        found, ids = index.search(queries[pending], width)
-        is_whole = (found[:, -1] < found[:, k - 1] - 2 * rounding_of(index.size)).numpy()
-        is_whole |= width == index.num_entities
-        if is_whole.any():
-            parts.append(_exactly(index, queries, pending[is_whole], ids[is_whole].numpy(), k))
-        pending = pending[~is_whole]
+        at_once = max(1, FOUND_AT_ONCE // width)
+        wider = []
+        for start in range(0, len(pending), at_once):
+            rows = pending[start : start + at_once]
+            cosines, ids = (part.numpy() for part in index.search(queries[rows], width))
+            ranked = np.ones(ids.shape, dtype=np.bool_)
+            if questions is not None:
+                ranked = questions.are_ranked(np.repeat(rows, width), ids.ravel()).reshape(ids.shape)
+            # FAISS's cosines are rounded: the list is whole when the last one found is below the k-th for sure
+            is_whole = cosines[:, -1] < _kth(cosines, ranked, k) - 2 * rounding_of(index.size)
+            is_whole |= width == index.num_entities
+            parts.append(_exactly(index, queries, rows[is_whole], ids[is_whole], ranked[is_whole], k))
+            wider.append(rows[~is_whole])
+        pending = np.concatenate(wider)
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     order = np.lexsort((columns[1], columns[0]))
     return Shortlist(*(column[order] for column in columns))
 
 
-def _exactly(index: EntityIndex, queries: Tensor, rows: Ids, ids: Ids, k: int) -> Shortlist:
-    """Those of the entities found, (q, width), whose exact cosine is not below the k-th best."""
-    places = np.repeat(rows, ids.shape[1])
-    cosines = exact_cosines(queries, torch.from_numpy(places), index, ids.ravel()).numpy()
-    by_query = cosines.reshape(ids.shape)
-    worst = np.partition(by_query, -k, axis=1)[:, -k]
-    is_in = (by_query >= worst[:, None] - TIE).ravel()
-    return Shortlist(places[is_in], ids.ravel()[is_in], cosines[is_in])
+def _kth(cosines: NDArray[np.float32], ranked: NDArray[np.bool_], k: int) -> NDArray[np.float32]:
+    """The k-th cosine of each row, which falls, among those that are ranked, (q,); -inf where there are fewer."""
+    is_kth = ranked.cumsum(axis=1) >= k
+    kth = np.take_along_axis(cosines, is_kth.argmax(axis=1)[:, None], axis=1)[:, 0]
+    return np.where(is_kth[:, -1], kth, -np.inf)
+
+
+def _exactly(index: EntityIndex, queries: Tensor, rows: Ids, ids: Ids, ranked: NDArray[np.bool_], k: int) -> Shortlist:
+    """Those of the ranked entities found, (q, width), whose exact cosine is not below the k-th best."""
+    of_rows, columns = ranked.nonzero()
+    places, entity_ids = rows[of_rows], ids[of_rows, columns]
+    cosines = exact_cosines(queries, torch.from_numpy(places), index, entity_ids).numpy()
+    worst = np.full(len(rows), -np.inf)
+    if k <= ids.shape[1]:
+        by_query = np.full(ids.shape, -np.inf)
+        by_query[of_rows, columns] = cosines
+        worst = np.partition(by_query, -k, axis=1)[:, -k]
+    is_in = cosines >= worst[of_rows] - TIE
+    return Shortlist(places[is_in], entity_ids[is_in], cosines[is_in])
 
 
 def shortlist_ranks(
@@ -68,7 +88,7 @@ def shortlist_ranks(
     """Filtered ranks when the shortlist is ordered by `scores` and comes before all other entities.
 
     Args:
-        shortlist: of the queries.
+        shortlist: of the queries, without what these leave out.
         scores: of the pairs, (n,), higher is better.
         questions: what is asked.
         otherwise: ranks by cosine, for queries whose true entity is not on the list.
@@ -78,10 +98,9 @@ def shortlist_ranks(
     is_true = entity_ids == questions.true_ids.numpy()[rows]
     true_scores = np.full(len(questions), np.nan)  # of none on the list: neither above nor below any
     true_scores[rows[is_true]] = scores[is_true]
-    is_rival = ~is_true & ~questions.is_left_out(rows, entity_ids)
     above = scores - true_scores[rows]
-    better = np.bincount(rows[is_rival & (above > tie)], minlength=len(questions))
-    equal = np.bincount(rows[is_rival & (np.abs(above) <= tie)], minlength=len(questions))
+    better = np.bincount(rows[~is_true & (above > tie)], minlength=len(questions))
+    equal = np.bincount(rows[~is_true & (np.abs(above) <= tie)], minlength=len(questions))
     is_listed = torch.from_numpy(~np.isnan(true_scores))
     return Ranks(
         torch.where(is_listed, torch.from_numpy(better + 1), otherwise.optimistic),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from kalm.graph.account import Account, Fault, Ledger
 from kalm.graph.labelled import NO_TEXTS, Codes, LabelledGraph, LabelledTexts, ReadOptions
 
-MERGE_AT = 2**22  # labels of single blocks kept before they become one dictionary
+MERGE_AT = 2**23  # labels of single blocks kept before they become one dictionary
 
 TextKind = Literal["entity_names", "entity_descriptions", "relation_names", "inverse_names"]
 

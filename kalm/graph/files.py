@@ -11,7 +11,7 @@ from typing import Protocol
 
 from kalm.graph.account import Account, Fault
 
-BLOCK_BYTES = 2**24
+BLOCK_BYTES = 2**25  # larger ones hold fewer labels twice
 MAX_LINE_BYTES = 2**24
 PACKED = (".gz", ".bz2")
 # a packed file may unpack to so much, or to so many times its own size: text packs 3 to 30 times, a bomb 1,000 times

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from kalm.graph.reading import Reading
@@ -14,6 +15,10 @@ HEAD, RELATION, TAIL = 0, 1, 2
 SPLITS = ("train", "valid", "test")
 
 Triples = NDArray[np.int64]
+
+# so many look-ups are sorted first, since those that follow each other then find the same parts of the keys in cache:
+# 10 million among 40 million keys take 2 seconds instead of 16
+SORT_FROM = 2**16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,7 +131,27 @@ def num_repeated(sorted_keys: NDArray[np.int64]) -> int:
 
 
 def contains(sorted_keys: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """For each key whether it is one of the sorted ones, of which there is at least one."""
+    """For each key whether it is one of the sorted ones."""
+    if len(sorted_keys) == 0:
+        return np.zeros(len(keys), dtype=bool)
+    if len(keys) < SORT_FROM:
+        return _contains(sorted_keys, keys)
+    ordered, order = torch.from_numpy(keys).sort()
+    found = np.empty(len(keys), bool)
+    found[order.numpy()] = _contains(sorted_keys, ordered.numpy())
+    return found
+
+
+def first_split_with(graph: KnowledgeGraph, directed: Triples, splits: Sequence[str]) -> NDArray[np.object_]:
+    """For each directed triple, (n, 3), the first of the splits that holds it either way round; None for a new one."""
+    keys = triple_keys(directed, graph.num_relations, graph.num_entities)
+    found: NDArray[np.object_] = np.full(len(directed), None, dtype=object)
+    for split in reversed(splits):
+        found[contains(graph.known_tail_keys([split]), keys)] = split
+    return found
+
+
+def _contains(sorted_keys: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.bool_]:
     places = np.searchsorted(sorted_keys, keys).clip(max=len(sorted_keys) - 1)
     return np.asarray(sorted_keys[places] == keys)
 

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from kalm.graph.knowledge_graph import SORT_FROM
+
 
 def known_tails(
     sorted_keys: Tensor,
@@ -53,10 +55,20 @@ def known_relations(
 
 def _last_parts(sorted_keys: Tensor, beginnings: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Of keys beginning * size + last, those with each of the beginnings: its row, and the last part."""
-    start = torch.searchsorted(sorted_keys, beginnings * size)
-    stop = torch.searchsorted(sorted_keys, (beginnings + 1) * size)
-    rows, positions = expand_runs(start, stop)
+    rows, positions = expand_runs(*_runs(sorted_keys, beginnings, size))
     return rows, sorted_keys[positions] % size
+
+
+def _runs(sorted_keys: Tensor, beginnings: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Where the keys of each beginning start and stop; (B,), int64 each."""
+    if len(beginnings) < SORT_FROM:
+        start = torch.searchsorted(sorted_keys, beginnings * size)
+        return start, torch.searchsorted(sorted_keys, (beginnings + 1) * size)
+    ordered, order = beginnings.sort()
+    start, stop = torch.empty_like(beginnings), torch.empty_like(beginnings)
+    for found, more in ((start, 0), (stop, 1)):
+        found[order] = torch.searchsorted(sorted_keys, (ordered + more) * size)
+    return start, stop
 
 
 def expand_runs(start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:

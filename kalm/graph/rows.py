@@ -5,10 +5,12 @@ Every block of lines goes to Arrow first, which raises for most of what it would
 """
 
 import csv
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,8 +20,11 @@ from kalm.graph.account import Account, Fault, Ledger
 from kalm.graph.files import BYTE_ORDER_MARK, Block, read_blocks
 
 MAX_RECORD_LINES = 100  # of a record with line feeds between quotes
+NUM_THREADS = 2  # blocks that are read at once; Arrow has threads of its own besides
 SHOWN = 80  # characters of a bad line in a message
 SEPARATOR_NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar", " ": "space"}
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +62,7 @@ def parse_quickly(content: bytes, dialect: Dialect) -> list[pa.Array] | None:
 
     Rows may hold nothing but white space, which the caller looks for. Lines without a character are skipped.
     """
-    if content.count(b"\r") != content.count(b"\r\n") or content.startswith(BYTE_ORDER_MARK):
+    if (b"\r" in content and content.count(b"\r") != content.count(b"\r\n")) or content.startswith(BYTE_ORDER_MARK):
         return None
     if dialect.quotes and b'"' in content:
         return None
@@ -175,37 +180,57 @@ def _wrong_width(columns: Sequence[str], line: int, num_lines: int, dialect: Dia
 
 
 def parse(
-    blocks: Iterable[Block], dialect: Dialect, account: Account, take: Callable[[list[pa.Array]], bool]
+    blocks: Iterable[Block],
+    dialect: Dialect,
+    account: Account,
+    prepare: Callable[[list[pa.Array]], Any],
+    add: Callable[[Any], None],
 ) -> Iterator[Rows]:
-    """The rows of the blocks that had to be read exactly; those of the others go to `take`.
+    """The rows of the blocks that had to be read exactly; what Arrow finds in the others is prepared and added.
 
-    Blank lines are counted here, and the lines of rows that were taken; the others are the caller's to count.
+    Arrow works on the next blocks meanwhile; all is added in the order of the file. Blank lines are counted here, and
+    the lines of what is added; the others are the caller's to count.
 
     Args:
         blocks: of one file.
         dialect: of its lines.
         account: of the file.
-        take: gets the columns of a block as Arrow found them, and may refuse by False: then the block is read exactly.
+        prepare: makes something of a block's columns, or None where the block must be read exactly; in a thread.
+        add: takes what was prepared.
     """
+
+    def quickly(content: bytes) -> tuple[int, Any] | None:
+        columns = parse_quickly(content, dialect) if content else None
+        prepared = None if columns is None else prepare(columns)
+        return None if columns is None or prepared is None else (len(columns[0]), prepared)
+
     unfinished, begun = b"", 0
-    for fresh in blocks:
-        block = fresh
-        if unfinished:
+    with ThreadPoolExecutor(NUM_THREADS) as pool:
+        for fresh, future in _ahead((block, pool.submit(quickly, block.content)) for block in blocks):
+            if (found := future.result()) is not None and not unfinished:
+                num_rows, prepared = found
+                add(prepared)
+                account.read += num_rows
+                account.blank += fresh.num_lines - num_rows  # lines without a character, which Arrow skips
+                continue
             num_lines = unfinished.count(b"\n") + fresh.num_lines
-            block = Block(unfinished + fresh.content, begun, num_lines, fresh.is_last)
-            unfinished = b""
-        if not block.content:
-            continue
-        columns = parse_quickly(block.content, dialect)
-        if columns is not None and take(columns):
-            account.read += len(columns[0])
-            account.blank += block.num_lines - len(columns[0])  # lines without a character, which Arrow skips
-            continue
-        rows = parse_exactly(block, dialect, account.ledger.max_bad_lines or 0)
-        unfinished = rows.unfinished
-        begun = block.first_line + block.num_lines - unfinished.count(b"\n")
-        account.blank += rows.num_blank
-        yield rows
+            first_line = begun if unfinished else fresh.first_line
+            block = Block(unfinished + fresh.content, first_line, num_lines, fresh.is_last)
+            rows = parse_exactly(block, dialect, account.ledger.max_bad_lines or 0)
+            unfinished = rows.unfinished
+            begun = first_line + num_lines - unfinished.count(b"\n")
+            account.blank += rows.num_blank
+            yield rows
+
+
+def _ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """The items, of which `NUM_THREADS` are made before they are asked for."""
+    waiting: deque[Item] = deque()
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > NUM_THREADS:
+            yield waiting.popleft()
+    yield from waiting
 
 
 def read_texts(path: Path, account: Account, widths: range) -> Iterator[list[Any]]:
@@ -216,15 +241,13 @@ def read_texts(path: Path, account: Account, widths: range) -> Iterator[list[Any
     """
     taken: list[list[pa.Array]] = []
 
-    def take(columns: list[pa.Array]) -> bool:
+    def prepare(columns: list[pa.Array]) -> list[pa.Array] | None:
         # a line of white space is blank, which only the exact parser says
-        if bool(pc.any(pc.equal(pc.utf8_trim_whitespace(columns[0]), "")).as_py()):
-            return False
-        taken.append(columns)
-        return True
+        has_empty = pc.any(pc.equal(pc.utf8_trim_whitespace(columns[0]), "")).as_py()
+        return None if has_empty else columns
 
     dialect = Dialect(separator="\t", quotes=False, widths=widths)
-    for rows in parse(read_blocks(path, account), dialect, account, take):
+    for rows in parse(read_blocks(path, account), dialect, account, prepare, taken.append):
         # in the order of the file, since a later text of a label counts
         yield from taken
         taken.clear()

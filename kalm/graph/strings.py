@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -77,11 +79,16 @@ class Strings(Sequence[str]):
     def update(self, digest: "_Hash") -> None:
         """Feed the strings to a digest, so that two sequences have the same one if and only if they are equal."""
         digest.update(len(self).to_bytes(8, "little"))
-        for start in range(0, len(self), CHUNK):
-            part = self.array.slice(start, CHUNK)
-            lengths = pc.binary_length(part).to_numpy(zero_copy_only=False)
-            digest.update(lengths.tobytes())
-            begin, end = (part.offset + place for place in (0, len(part)))
-            offsets = memoryview(part.buffers()[1]).cast("q")
-            if part.buffers()[2] is not None:
-                digest.update(memoryview(part.buffers()[2])[offsets[begin] : offsets[end]])
+        parts = [self.array.slice(start, CHUNK) for start in range(0, len(self), CHUNK)]
+        for part in parts:
+            digest.update(np.diff(_offsets(part)).data)
+        for part in parts:
+            if (characters := part.buffers()[2]) is not None:
+                offsets = _offsets(part)
+                digest.update(memoryview(characters)[offsets[0] : offsets[-1]])
+
+
+def _offsets(part: Any) -> NDArray[np.int64]:
+    """Where each string begins, and the last ends."""
+    offsets = np.frombuffer(part.buffers()[1], np.int64)
+    return offsets[part.offset : part.offset + len(part) + 1]

@@ -1,7 +1,10 @@
 """Reading JSON lines: one object of texts per line, each fault with its file and line."""
 
 import json
+import re
 from collections.abc import Collection, Iterator
+
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_json_lines(content: bytes, place: str, keys: Collection[str]) -> Iterator[tuple[int, dict[str, str | None]]]:
@@ -31,4 +34,6 @@ def read_json_lines(content: bytes, place: str, keys: Collection[str]) -> Iterat
                 raise ValueError(f"{place}:{number}: unknown key {key!r}; the keys are {', '.join(keys)}")
             if value is not None and not isinstance(value, str):
                 raise ValueError(f"{place}:{number}: {key} must be a text or null, got {value!r}")
+            if value is not None and LONE_SURROGATE.search(value):
+                raise ValueError(f"{place}:{number}: {key} holds half a character (an escape \\ud800 to \\udfff alone)")
         yield number, row

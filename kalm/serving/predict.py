@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from kalm.config import PredictConfig
 from kalm.evaluation import report
 from kalm.evaluation.embedding_cache import cached_entity_embeddings
-from kalm.evaluation.encoding import encode_entities
+from kalm.evaluation.encoding import encode_entities, encode_new_entities
+from kalm.evaluation.entity_index import EntityIndex
 from kalm.evaluation.loaded_run import LoadedRun, load_run
 from kalm.evaluation.triple_scores import SCORE
 from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph, Triples
@@ -20,7 +20,9 @@ from kalm.provenance import write_text
 from kalm.serving.answers import best_entities, best_relations, known_in
 from kalm.serving.new_entities import read_candidates, with_new_entities
 from kalm.serving.questions import UNKNOWN, Placed, read_questions, resolve
+from kalm.text.ragged import Ids
 
+QUESTIONS_AT_ONCE = 1024
 PARTS = {HEAD: "head", RELATION: "relation", TAIL: "tail"}
 
 
@@ -46,7 +48,12 @@ def predict(config: PredictConfig) -> list[dict[str, Any]]:
     asked = resolve(questions, run.graph)
     run = with_new_entities(run, asked.described)
     entities = _embeddings(seen, run, config)
-    answers = _answer(run, entities, asked.triples, num_candidates, config)
+    answers = [
+        answer if own_id is None else {"id": own_id, **answer}
+        for (*_, own_id), answer in zip(
+            questions, _answer(run, entities, asked.triples, num_candidates, config), strict=True
+        )
+    ]
     lines = "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers)
     if output is not None:
         write_text(output, lines)
@@ -61,13 +68,10 @@ def _embeddings(seen: LoadedRun, run: LoadedRun, config: PredictConfig) -> Tenso
     """Unit vectors of all entities: those of the graph from the cache, then the new ones."""
     batch_tokens = config.ranking.batch_tokens
     if config.cache_embeddings:
-        entities = cached_entity_embeddings(seen, batch_tokens)
+        known = cached_entity_embeddings(seen, batch_tokens)
     else:
-        entities = encode_entities(seen.encoder, seen.table, batch_tokens)
-    new = np.arange(len(entities), run.graph.num_entities)
-    if len(new) == 0:
-        return entities
-    return torch.cat([entities, encode_entities(run.encoder, run.table, batch_tokens, new)])
+        known = encode_entities(seen.encoder, seen.table, batch_tokens)
+    return encode_new_entities(run.encoder, run.table, batch_tokens, known)
 
 
 def _answer(
@@ -75,20 +79,21 @@ def _answer(
 ) -> list[dict[str, Any]]:
     answers: list[dict[str, Any]] = [{} for _ in asked]
     asks_relation = asked[:, RELATION] == UNKNOWN
-    for rows in (np.flatnonzero(~asks_relation), np.flatnonzero(asks_relation)):
-        if len(rows) == 0:
-            continue
+    candidates = EntityIndex(entities[:num_candidates])
+    for rows in (*_blocks(np.flatnonzero(~asks_relation)), *_blocks(np.flatnonzero(asks_relation))):
         if asks_relation[rows[0]]:
             best = best_relations(run, entities, asked[rows], k=config.k, config=config.ranking)
         else:
-            best = best_entities(
-                run, entities, asked[rows], num_candidates=num_candidates, k=config.k, config=config.ranking
-            )
+            best = best_entities(run, candidates, asked[rows], k=config.k, config=config.ranking)
         splits = known_in(run.graph, asked[rows], best.ids)
         columns = (best.ids.tolist(), best.scores.tolist(), best.ranks.tolist(), splits)
         for row, *found in zip(rows, *columns, strict=True):
             answers[row] = _in_words(run.graph, asked[row].tolist(), zip(*found, strict=True))
     return answers
+
+
+def _blocks(rows: Ids) -> list[Ids]:
+    return [rows[start : start + QUESTIONS_AT_ONCE] for start in range(0, len(rows), QUESTIONS_AT_ONCE)]
 
 
 def _in_words(

@@ -24,6 +24,7 @@ class Placed(NamedTuple):
 
     place: str
     question: Question
+    id: str | None = None  # of the asker's own, given back with the answer
 
 
 class Asked(NamedTuple):
@@ -32,7 +33,7 @@ class Asked(NamedTuple):
 
 
 def read_questions(source: str) -> list[Placed]:
-    """The questions of a file of JSON lines with the keys of `Question`, or of standard input for `-`.
+    """The questions of a file of JSON lines with the keys of `Question` and `id`, or of standard input for `-`.
 
     Raises:
         ValueError: there is no such file, it asks nothing, or a line is no question.
@@ -45,13 +46,13 @@ def read_questions(source: str) -> list[Placed]:
             raise ValueError(f"input: there is no file {source}")
         place, content = source, path.read_bytes()
     questions = []
-    for number, row in read_json_lines(content, place, KEYS):
+    for number, row in read_json_lines(content, place, (*KEYS, "id")):
         question = Question(**{key: row.get(key) for key in KEYS})
         try:
             check_question(question)
         except ValueError as error:
             raise ValueError(f"{place}:{number}: {error}") from None
-        questions.append(Placed(f"{place}:{number}: ", question))
+        questions.append(Placed(f"{place}:{number}: ", question, row.get("id")))
     if not questions:
         raise ValueError(f"{place}: no question; expected a JSON object per line, such as "
                          '{"head": "...", "relation": "..."}')  # fmt: skip
@@ -89,7 +90,7 @@ def resolve(questions: Sequence[Placed], graph: KnowledgeGraph) -> Asked:
             return UNKNOWN
 
     triples = np.empty((len(questions), 3), dtype=np.int64)
-    for row, (place, asked) in enumerate(questions):
+    for row, (place, asked, _) in enumerate(questions):
         triples[row, HEAD] = entity_id(place, "head", asked.head, asked.head_text, asked.head_description)
         triples[row, RELATION] = found(place, "relation", asked.relation, relations)
         triples[row, TAIL] = entity_id(place, "tail", asked.tail, asked.tail_text, asked.tail_description)

@@ -16,7 +16,7 @@ from kalm.graph.labelled import ReadOptions
 from kalm.speed.measure import Row, peak_memory, rates, ratio_row, take_turns, value_row
 
 NUM_TRIPLES, NUM_LOOKUPS = 5_000_000, 10_000_000
-TRIPLES_PER_ENTITY, NUM_RELATIONS = 4, 500
+TRIPLES_PER_ENTITY, NUM_RELATIONS = 10, 500
 LARGE_TRIPLES, LARGE_ENTITIES = 20_000_000, 5_000_000
 LINES_AT_ONCE = 100_000
 

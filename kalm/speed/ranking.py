@@ -121,7 +121,7 @@ def _kalm(index: EntityIndex, questions: Questions, queries: Tensor) -> Callable
 def _product(index: EntityIndex, questions: Questions, queries: Tensor) -> Callable[[], Any]:
     """The scores alone, in the same tiles, which are the fastest of those tried; each is thrown away."""
     at_once = min(cosine_ranks.QUERIES_AT_ONCE, len(questions))
-    width = cosine_ranks._tile_width(MEMORY_MIB, CPU, at_once)
+    width = cosine_ranks.tile_width(MEMORY_MIB, CPU, at_once)
 
     def multiply() -> None:
         for first in range(0, len(queries), at_once):

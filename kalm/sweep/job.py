@@ -19,6 +19,7 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from kalm.command_line import ROOT
 from kalm.composition import read_config
 from kalm.config import require_at_least
+from kalm.logged import read_logged
 from kalm.sweep.plan import Job
 from kalm.sweep.table import Row, Status
 from kalm.training.port import free_port
@@ -195,8 +196,7 @@ def _check_trained_to_the_end(run: Path) -> None:
         JobError: the run has steps left.
     """
     training = read_config(run / "config.yaml").training
-    lines = map(json.loads, (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
-    last = [line for line in lines if "epoch" in line][-1]  # others hold validations
+    last = [line for line in read_logged(run / "metrics.jsonl") if "epoch" in line][-1]  # others hold validations
     if training.max_steps is None:
         # steps are rounded up to cover the epochs; the tolerance is for the division
         ended = last["epoch"] >= training.epochs * (1 - 1e-9)

@@ -1,6 +1,6 @@
 """Rows of unequal length in one flat array."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ids = NDArray[np.int64]
+
+HASHED_AT_ONCE = 4_000_000  # values whose weights are in memory together
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,31 @@ class RaggedArray:
         lengths = self.lengths_of(rows) if lengths is None else lengths
         return self.values[run_positions(self.offsets[rows], lengths)].astype(np.int64), lengths
 
+    def distinct(self, rows: Ids) -> tuple[Ids, Ids]:
+        """Which of the rows differ: the first row of each content, and for every row the place of its content there.
+
+        Rows are told apart by a hash; contents are then compared, so that two of one hash are noticed.
+        """
+        hashes = _row_hashes(self, rows, seed := 0)
+        while True:
+            _, first, place_of = np.unique(hashes, return_index=True, return_inverse=True)
+            if self._are_equal(rows, rows[first][place_of]):
+                break
+            hashes = _row_hashes(self, rows, seed := seed + 1)
+        order = first.argsort()  # contents in the order in which they first occur
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        return rows[first[order]], place[place_of]
+
+    def _are_equal(self, rows: Ids, others: Ids) -> bool:
+        """Whether each row has the content of the other."""
+        differ = rows != others
+        rows, others = rows[differ], others[differ]
+        lengths = self.lengths_of(rows)
+        if not np.array_equal(lengths, self.lengths_of(others)):
+            return False
+        return all(np.array_equal(self.take(rows[block])[0], self.take(others[block])[0]) for block in _blocks(lengths))
+
     def save(self, folder: Path, name: str) -> None:
         np.save(folder / f"{name}.values.npy", self.values)
         np.save(folder / f"{name}.offsets.npy", self.offsets)
@@ -94,3 +121,28 @@ def join_rows(parts: Sequence[tuple[Ids, Ids]]) -> tuple[RaggedArray, list[Ids]]
 def run_positions(starts: Ids, lengths: Ids) -> Ids:
     """starts[0], starts[0] + 1, ... for lengths[0] positions, then the same for the next run; (sum of lengths,)."""
     return np.asarray(np.arange(int(lengths.sum())) + np.repeat(starts - (lengths.cumsum() - lengths), lengths))
+
+
+def _row_hashes(array: RaggedArray, rows: Ids, seed: int) -> NDArray[np.uint64]:
+    """A number per row: its values, each times a random weight of its place, added up modulo 2^64."""
+    lengths = array.lengths_of(rows)
+    weights = np.random.default_rng(seed).integers(2**64, size=int(lengths.max(initial=0)) + 1, dtype=np.uint64) | 1
+    hashes = np.empty(len(rows), dtype=np.uint64)
+    for block in _blocks(lengths):
+        values, sizes = array.take(rows[block])
+        terms = (values.astype(np.uint64) + 1) * weights[run_positions(np.zeros_like(sizes), sizes)]
+        totals = np.concatenate([np.zeros(1, dtype=np.uint64), terms.cumsum()])
+        ends = sizes.cumsum()
+        hashes[block] = totals[ends] - totals[ends - sizes] + sizes.astype(np.uint64) * weights[-1]
+    return hashes
+
+
+def _blocks(lengths: Ids) -> Iterator[slice]:
+    """Ranges of rows with about `HASHED_AT_ONCE` values each; at least one row."""
+    ends = lengths.cumsum()
+    start = 0
+    while start < len(lengths):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + HASHED_AT_ONCE, side="right")))
+        yield slice(start, stop)
+        start = stop

@@ -1,6 +1,8 @@
 """How a graph's names and descriptions become the three segments of a sequence."""
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from kalm.config import TemplateConfig
 from kalm.graph.knowledge_graph import KnowledgeGraph
@@ -18,9 +20,32 @@ class Segments:
     """
 
     start: str
-    names: list[str]
-    descriptions: list[str]
+    names: Sequence[str]
+    descriptions: Sequence[str]
     end: str
+
+
+class Filled(Sequence[str]):
+    """Texts put into a template when they are asked for: of millions no second copy is held.
+
+    Args:
+        texts: what is put in.
+        fill: text -> text in its template.
+    """
+
+    def __init__(self, texts: Sequence[str], fill: Callable[[str], str]) -> None:
+        self._texts, self._fill = texts, fill
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return [self._fill(text) for text in self._texts[place]]
+        return self._fill(self._texts[place])
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self._fill, self._texts)
 
 
 def head_segments(graph: KnowledgeGraph, template: TemplateConfig) -> Segments:
@@ -41,7 +66,7 @@ def relation_segments(graph: KnowledgeGraph, template: TemplateConfig) -> Segmen
 
 def tail_segments(graph: KnowledgeGraph, template: TemplateConfig) -> Segments:
     """One segment per entity, what the LM is to write; the tokenizer's end-of-text token follows."""
-    names = [template.tail.format(name=name) for name in graph.entity_names]
+    names = Filled(graph.entity_names, lambda name: template.tail.format(name=name))
     descriptions = _descriptions(graph, template) if template.describe_tail else [""] * len(names)
     return Segments(start="", names=names, descriptions=descriptions, end="")
 
@@ -56,7 +81,7 @@ def prompt_segments(graph: KnowledgeGraph, template: TemplateConfig) -> tuple[Se
 
 
 def _entity_segments(graph: KnowledgeGraph, template: TemplateConfig, *, start: str, end: str) -> Segments:
-    names = [template.head.format(name=name) for name in graph.entity_names]
+    names = Filled(graph.entity_names, lambda name: template.head.format(name=name))
     return Segments(start=start, names=names, descriptions=_descriptions(graph, template), end=end)
 
 
@@ -70,5 +95,5 @@ def _relation_segments(graph: KnowledgeGraph, template: TemplateConfig, *, end: 
     return Segments(start="", names=names, descriptions=[""] * len(names), end=end)
 
 
-def _descriptions(graph: KnowledgeGraph, template: TemplateConfig) -> list[str]:
-    return [template.description.format(description=text) if text else "" for text in graph.entity_descriptions]
+def _descriptions(graph: KnowledgeGraph, template: TemplateConfig) -> Filled:
+    return Filled(graph.entity_descriptions, lambda text: template.description.format(description=text) if text else "")

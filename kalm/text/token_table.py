@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ TABLE_VERSION = 2
 
 # parts that are another part itself where the template gives them no text of their own
 SAME_AS = {"targets": "heads", "completion_heads": "heads", "completion_relations": "relations"}
+TEXTS_AT_ONCE = 100_000  # whose tokens are Python's lists together; the tokenizer's own threads share them
 ENTITY_PARTS = ("heads", "tails", "targets", "completion_heads")  # those with a row per entity
 
 
@@ -164,22 +166,28 @@ def _tokenise(
     before: list[int] | None = None,
     after: list[int] | None = None,
 ) -> RaggedArray:
-    names = _token_ids(segments.names, tokenizer, template.max_name_tokens)
-    descriptions = _token_ids(segments.descriptions, tokenizer, template.max_description_tokens)
     first, end = _token_ids([segments.start, segments.end], tokenizer, max_tokens=None)
-    bodies = [first + name + description + end for name, description in zip(names, descriptions, strict=True)]
-    if empty := [text for text, body in zip(segments.names, bodies, strict=True) if not body]:
-        raise ValueError(f"template: the {kind} segment of {empty[0]!r} has no token under this tokenizer")
-    return RaggedArray.from_rows([(before or []) + body + (after or []) for body in bodies])
+    blocks = []
+    for at in range(0, len(segments.names), TEXTS_AT_ONCE):
+        texts = segments.names[at : at + TEXTS_AT_ONCE]
+        names = _token_ids(texts, tokenizer, template.max_name_tokens)
+        descriptions = _token_ids(
+            segments.descriptions[at : at + TEXTS_AT_ONCE], tokenizer, template.max_description_tokens
+        )
+        bodies = [first + name + description + end for name, description in zip(names, descriptions, strict=True)]
+        if empty := [text for text, body in zip(texts, bodies, strict=True) if not body]:
+            raise ValueError(f"template: the {kind} segment of {empty[0]!r} has no token under this tokenizer")
+        blocks.append(RaggedArray.from_rows([(before or []) + body + (after or []) for body in bodies]))
+    return RaggedArray.stack(blocks)
 
 
-def _token_ids(texts: list[str], tokenizer: PreTrainedTokenizerFast, max_tokens: int | None) -> list[list[int]]:
+def _token_ids(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast, max_tokens: int | None) -> list[list[int]]:
     if _adds_leading_space(tokenizer):
         texts = [text.removeprefix(" ") for text in texts]
     # a special token's string inside a text (`<s>`, `<|im_end|>`) must become ordinary text
     # silent about long texts, which are cut here, and whole sequences are checked against the LM
     encoded = tokenizer(
-        texts, add_special_tokens=False, split_special_tokens=True, return_attention_mask=False, verbose=False
+        list(texts), add_special_tokens=False, split_special_tokens=True, return_attention_mask=False, verbose=False
     ).input_ids
     return [ids[:max_tokens] for ids in encoded]
 

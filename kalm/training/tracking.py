@@ -10,6 +10,11 @@ from typing import Any
 from urllib.parse import urlparse
 
 from kalm.config import Config, Tracking
+from kalm.logged import read_logged
+from kalm.provenance import write_text
+
+VALID = "valid_sample/"  # before the names of metrics of the sample of valid queries
+VALID_MRR = f"{VALID}mrr"
 
 
 class Tracker:
@@ -18,11 +23,15 @@ class Tracker:
     Args:
         config: of the run.
         first_step: lines of later steps, left by an interrupted run, are dropped.
+
+    Attributes:
+        last_validated: the last step whose metrics on valid are in the file; 0: none.
     """
 
     def __init__(self, config: Config, first_step: int) -> None:
         path = config.run.folder / "metrics.jsonl"
-        _drop_lines_after(path, first_step)
+        kept = _lines_until(first_step, path)
+        self.last_validated = max((line["step"] for line in kept if VALID_MRR in line), default=0)
         self._file = path.open("a", encoding="utf-8")
         self._wandb = _start_wandb(config)
 
@@ -38,19 +47,12 @@ class Tracker:
             _try_wandb(self._wandb.finish, timeout_seconds=30)
 
 
-def _drop_lines_after(path: Path, last_step: int) -> None:
-    if not path.is_file():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        try:
-            if json.loads(line)["step"] <= last_step:
-                kept.append(line)
-        except ValueError:
-            break  # the line that a kill cut short
-    unfinished = path.with_name(".unfinished-metrics.jsonl")
-    unfinished.write_text("".join(kept), encoding="utf-8")
-    unfinished.replace(path)
+def _lines_until(last_step: int, path: Path) -> list[dict[str, Any]]:
+    """The lines up to a step; the file is left with these alone."""
+    kept = [line for line in read_logged(path) if line["step"] <= last_step]
+    if path.is_file():
+        write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+    return kept
 
 
 def _start_wandb(config: Config) -> Any:

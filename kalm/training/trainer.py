@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from kalm.config import Config
-from kalm.distributed import all_reduce_sum, rank, world_size
+from kalm.distributed import all_reduce_sum, broadcast, rank, world_size
 from kalm.evaluation.kgc import validation_metrics
 from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.objective.joint import JointObjective
@@ -21,7 +21,7 @@ from kalm.training.progress import ProgressDisplay, negatives_in_words
 from kalm.training.result import Kept, kept_model, save_model
 from kalm.training.step import check_weights, train_step
 from kalm.training.stop import StopRequest
-from kalm.training.tracking import Tracker
+from kalm.training.tracking import VALID, Tracker
 
 
 class Trainer:
@@ -80,6 +80,9 @@ class Trainer:
         stop = StopRequest()
         try:
             with stop.listening():
+                self._validated_step = broadcast(0 if tracker is None else tracker.last_validated)
+                if self.step > self._validated_step and _due(self.step, self.config.evaluation.every_steps):
+                    self._validate(tracker, display)  # a kill came between the checkpoint and this
                 stopped = False
                 while self.step < self.last_step and not stopped and not self._is_patience_over():
                     stopped = self.take_step(self.step, meter, stop)
@@ -88,8 +91,7 @@ class Trainer:
                 self._save_checkpoint()
                 if not self.config.evaluation.every_steps:
                     self._save_model()
-                elif self.step == self.total_steps and self._validated_step != self.step:
-                    # told to stop in the last step, or resumed after it
+                elif self.step == self.last_step and self._validated_step != self.step:
                     self._validate(tracker, display)
                 self._say_goodbye(display)
         finally:
@@ -138,7 +140,7 @@ class Trainer:
             display.step(self.step)
         if _due(self.step, training.checkpoint_every_steps):
             self._save_checkpoint()
-        if not stopped and (_due(self.step, every_steps) or (is_last and every_steps)):
+        if not stopped and _due(self.step, every_steps):
             self._save_checkpoint()
             self._validate(tracker, display)
 
@@ -195,7 +197,7 @@ class Trainer:
             self.kept = Kept(step=self.step, valid_mrr=metrics["mrr"])
             self._save_model()
         if tracker is not None:
-            tracker.log({"step": self.step, **{f"valid_sample/{name}": value for name, value in metrics.items()}})
+            tracker.log({"step": self.step, **{f"{VALID}{name}": value for name, value in metrics.items()}})
         if display is not None:
             assert self.kept is not None
             kept = "best so far, kept" if is_better else f"best {self.kept.valid_mrr:.4f} at step {self.kept.step}"

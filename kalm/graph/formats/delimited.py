@@ -54,15 +54,17 @@ def _read(path: Path, split: str, builder: GraphBuilder, *, separators: str, quo
         first = _without_first_line(first)
         builder.note(f"{path.name}: the first line names the columns")
 
-    def take(columns: list[pa.Array]) -> bool:
+    def prepare(columns: list[pa.Array]) -> tuple[pa.DictionaryArray, pa.DictionaryArray] | None:
         heads, relations, tails = (columns[place] for place in layout.places)
         ends, relations = encode(heads, tails), encode(relations)
         if bad_labels(ends.dictionary).any() or bad_labels(relations.dictionary).any():
-            return False
-        builder.add_good(split, ends, relations)
-        return True
+            return None
+        return ends, relations
 
-    for rows in parse(chain([first], blocks), layout.dialect, account, take):
+    def add(encoded: tuple[pa.DictionaryArray, pa.DictionaryArray]) -> None:
+        builder.add_good(split, *encoded)
+
+    for rows in parse(chain([first], blocks), layout.dialect, account, prepare, add):
         builder.add(split, *(rows.columns[place] for place in layout.places), account=account, lines=rows.lines,
                     num_lines=rows.num_lines, faults=rows.faults)  # fmt: skip
 
