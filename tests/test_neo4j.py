@@ -89,7 +89,7 @@ FAULTY_LINES = {
     "no label": (b'{"type": "relationship", "start": {"id": 1}, "end": {"id": 2}}', "a relationship without label"),
     "an empty label": (b'{"type": "relationship", "label": "", "start": {"id": 1}, "end": {"id": 2}}', "an empty column"),
     "not UTF-8": (b'{"type": "node", "id": "\xff"}', "not UTF-8 text"),
-    "half a character": (b'{"type": "node", "id": "\\ud800"}', "half of a pair of \\u escapes"),
+    "half a character": (b'{"type": "node", "id": "\\ud800"}', "half of a surrogate pair"),
     "nested to no end": (DEEP.encode(), "nested too deeply"),
     "a number of 5,000 digits": (b'{"type": "node", "id": ' + b"1" * 5000 + b"}", "Exceeds the limit"),
 }  # fmt: skip

@@ -192,9 +192,9 @@ def test_splits_in_a_folder_may_be_rdf(tmp_path):
 
 def test_without_the_library_the_message_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyoxigraph", None)
-    for name in SAME:
+    for name, content in SAME.items():
         with pytest.raises(ValueError, match=r"pip install 'kalm\[rdf\]'"):
-            read_labelled(written(tmp_path, name, SAME[name]), ReadOptions())
+            read_labelled(written(tmp_path, name, content), ReadOptions())
 
 
 # the fast path against pyoxigraph line by line

@@ -123,7 +123,7 @@ FAULTY = {
     "a value that is no id": (claims({"P1": [statement({"entity-type": "item", "id": "x"})]}), "a statement whose value is no id of an item: 'x'"),
     "a value that is a list": (claims({"P1": [statement({"entity-type": "item", "id": [1]})]}), "a statement whose value is no id"),
     "not UTF-8": (b'{"type":"item","id":"\xff"}', "not UTF-8 text"),
-    "half a character": (b'{"type":"item","id":"Q1","labels":{"en":{"value":"\\udc00"}}}', "half of a pair of \\u escapes"),
+    "half a character": (b'{"type":"item","id":"Q1","labels":{"en":{"value":"\\udc00"}}}', "half of a surrogate pair"),
     "nested to no end": (b'{"type":"item","id":"Q1","claims":' + b"[" * 100_000, "nested too deeply"),
     "two entities on a line": (b'{"type":"item","id":"Q1"},{"type":"item","id":"Q2"}', "not JSON (Extra data"),
 }  # fmt: skip

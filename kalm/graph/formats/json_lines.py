@@ -69,8 +69,6 @@ def _labels(line: bytes, options: ReadOptions) -> list[str]:
 
 def _label(value: Any) -> str:
     if isinstance(value, str):
-        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise ValueError("half of a surrogate pair in a label")
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)

@@ -21,7 +21,7 @@ def parse_json(line: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 text ({error.reason})") from None
     except UnicodeEncodeError:
-        raise ValueError("half of a pair of \\u escapes") from None
+        raise ValueError("half of a surrogate pair among its \\u escapes") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON ({error.msg}, column {error.colno})") from None
     except RecursionError:

@@ -21,6 +21,8 @@ HEADER_END = re.compile(r"[-_]header$", re.IGNORECASE)
 ANY_WIDTH = range(1, 2**16)
 MAX_HEADER = 2**20
 KEYS = ("ID", "LABEL", "START_ID", "END_ID", "TYPE", "IGNORE")
+_Texts = tuple[pa.Array, list[str], list[str]]  # ids, names, descriptions
+_Encoded = tuple[pa.DictionaryArray, pa.DictionaryArray]  # ends, relations
 # name, type, ID space, and options that Neo4j 5 has in braces
 _COLUMN = re.compile(r"^(?P<name>[^:]*)(?::(?P<type>[^({]*)(?:\((?P<space>[^)]*)\))?(?:\{[^}]*\})?)?$")
 
@@ -93,9 +95,9 @@ def _read_file(path: Path, apart: Path | None, builder: GraphBuilder) -> None:
     dialect = Dialect(separator=header.separator, quotes=True, widths=range(width, width + 1),
                       remedy=f"the header in {(apart or path).name} has {width} columns")  # fmt: skip
     name = HEADER_END.sub("", _stem(path))
-    add = _Nodes(header, builder) if header.is_of_nodes else _Relationships(header, name, builder)
-    for rows in parse(blocks, dialect, account, add.take):
-        add.add(rows, account)
+    adder = _Nodes(header, builder) if header.is_of_nodes else _Relationships(header, name, builder)
+    for rows in parse(blocks, dialect, account, adder.prepare, adder.add_prepared):
+        adder.add(rows, account)
     left_out = ", ".join(filter(None, header.properties))
     if not header.is_of_nodes and left_out:
         builder.note(f"{path.name}: properties of relationships were left out: {left_out}")
@@ -107,20 +109,22 @@ class _Nodes:
     def __init__(self, header: _Header, builder: GraphBuilder) -> None:
         self._header, self._builder = header, builder
 
-    def take(self, columns: list[pa.Array]) -> bool:
-        """The columns of lines as Arrow found them, unless a line may be blank."""
+    def prepare(self, columns: list[pa.Array]) -> _Texts | None:
+        """The texts of lines as Arrow found them, unless a line may be blank."""
         ids = self._header.ids(columns, "ID")
-        if bad_labels(ids).any():
-            return False
-        self._add(ids.to_pylist(), [column.to_pylist() for column in columns])
-        return True
+        return None if bad_labels(ids).any() else self._texts(ids, [column.to_pylist() for column in columns])
+
+    def add_prepared(self, texts: _Texts) -> None:
+        ids, names, descriptions = texts
+        self._builder.add_texts("entity_names", ids, names)
+        self._builder.add_texts("entity_descriptions", ids, descriptions)
 
     def add(self, rows: Rows, account: Account) -> None:
         account.refuse_all(rows.faults)
         account.read += sum(rows.num_lines)
-        self._add(self._header.ids(rows.columns, "ID").to_pylist(), rows.columns)
+        self.add_prepared(self._texts(self._header.ids(rows.columns, "ID"), rows.columns))
 
-    def _add(self, ids: list[str], columns: list[list[str]]) -> None:
+    def _texts(self, ids: pa.Array, columns: list[list[str]]) -> _Texts:
         header = self._header
         labels = header.place("LABEL")
         kinds = [[]] * len(ids) if labels is None else [cell.split(";") for cell in columns[labels]]
@@ -129,8 +133,7 @@ class _Nodes:
             node_texts(kind, dict(zip(wanted, cells, strict=True)))
             for kind, *cells in zip(kinds, *wanted.values(), strict=True)
         ]
-        self._builder.add_texts("entity_names", ids, [name for name, _ in texts])
-        self._builder.add_texts("entity_descriptions", ids, [description for _, description in texts])
+        return ids, [name for name, _ in texts], [description for _, description in texts]
 
 
 class _Relationships:
@@ -139,14 +142,15 @@ class _Relationships:
     def __init__(self, header: _Header, name: str, builder: GraphBuilder) -> None:
         self._header, self._name, self._builder = header, name, builder
 
-    def take(self, columns: list[pa.Array]) -> bool:
-        """The columns of lines as Arrow found them, unless a label is bad."""
+    def prepare(self, columns: list[pa.Array]) -> _Encoded | None:
+        """The triples of lines as Arrow found them, unless a label is bad."""
         heads, relations, tails = self._triples(columns)
         ends, relations = encode(heads, tails), encode(relations)
-        if bad_labels(ends.dictionary).any() or bad_labels(relations.dictionary).any():
-            return False
-        self._builder.add_good("train", ends, relations)
-        return True
+        is_bad = bad_labels(ends.dictionary).any() or bad_labels(relations.dictionary).any()
+        return None if is_bad else (ends, relations)
+
+    def add_prepared(self, encoded: _Encoded) -> None:
+        self._builder.add_good("train", *encoded)
 
     def add(self, rows: Rows, account: Account) -> None:
         self._builder.add("train", *self._triples(rows.columns), account=account, lines=rows.lines,
