@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kalm.graph.assemble import readable
 from kalm.graph.formats import rdf_lines
 from kalm.graph.formats.guards import JsonGuard
 from kalm.graph.formats.registry import read_labelled, recognise
@@ -160,6 +161,15 @@ def test_iris_that_are_relative_do_not_depend_on_where_the_file_is(tmp_path):
     content = "<#a> <p> <../b%20c> ."
     graphs = [read(written(folder, "graph.ttl", content))[1] for folder in (tmp_path, tmp_path / "sub")]
     assert graphs == [[("file:///#a", "file:///p", "file:///b%20c")]] * 2
+
+
+def test_an_iri_without_a_name_is_called_by_its_last_part():
+    names = {
+        "http://e.org/a/Black%20tea": "Black tea", "http://e.org/a#born_in": "born in", "http://e.org/a/": "a",
+        "http://e.org": "e org", "urn:isbn:123": "123", "http://e.org/%FF": "%FF", "http://e.org/a%00": "a%00",
+        "http://e.org/%20": "%20", "12:30": "12:30", "see http://e.org/a": "see http: e org a",
+    }  # fmt: skip
+    assert {label: readable(label) for label in names} == names
 
 
 def test_lists_that_contain_themselves_end(tmp_path):
