@@ -16,7 +16,8 @@ startup     starting an entry point
 encoding    encoding a graph's entities against bare forwards; needs --root and --tokenizer (a model's folder)
 ranking     exact filtered ranks against the bare product of the same size and pykeen's evaluator
 entities    ranks among 5 million entities (16 GB of memory); the best ten of them, exact and by approximate indexes
-graph       reading a TSV of 5 million triples beside pykeen; known tails among 20 million triples (16 GB of memory)
+graph       reading a TSV of 5 million triples beside pykeen, and N-Triples (extra: rdf); known tails among 20 million
+            triples (16 GB of memory)
 
 Pin a measurement to one core of a shared machine: OMP_NUM_THREADS=1 taskset -c 1 python eval/speed.py step
 """
@@ -53,7 +54,7 @@ def main() -> None:
 
 def _measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     from kalm.speed import encoding, large_batch, memory, padding, ranking, scaling, startup, step
-    from kalm.speed.graph import measure_lookups, measure_reading
+    from kalm.speed.graph import measure_lookups, measure_n_triples, measure_reading
     from kalm.speed.sentence_trainer import missing_packages
 
     if arguments.name == "step" and (missing := missing_packages()):
@@ -77,7 +78,9 @@ def _measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         "encoding": lambda: encoding.measure_encoding(*graph, **repeats),
         "ranking": lambda: ranking.measure_ranking(**repeats),
         "entities": lambda: ranking.measure_many_entities(**repeats) + ranking.measure_indexes(**repeats),
-        "graph": lambda: measure_reading(**repeats) + measure_lookups(**repeats),
+        "graph": lambda: [
+            row for measure in (measure_reading, measure_n_triples, measure_lookups) for row in measure(**repeats)
+        ],
     }
     return measure[arguments.name]()
 

@@ -436,7 +436,7 @@ def test_a_bad_line_is_named_with_its_file_and_number(workplace):
 def test_help_names_the_groups_and_keys(workplace):
     result = workplace.train("--help")
     assert result.returncode == 0, result.stderr
-    for word in ("folder, fb15k237, umls, wn18rr", "training.learning_rate=", "deepspeed launch/train.py",
+    for word in ("folder, codex_m, codex_s, fb15k237", "training.learning_rate=", "deepspeed launch/train.py",
                  "A whole run:       experiment=NAME"):  # fmt: skip
         assert word in result.stdout
 

@@ -129,3 +129,9 @@ def test_reading_and_look_ups_are_measured():
         rows, "read_tsv_vs_pykeen", "peak_memory_of_reading_vs_pykeen", "known_tail_keys_of_100",
         "memory_added_by_keys_of_100", "contains_50", "known_tails_50",
     )  # fmt: skip
+
+
+def test_reading_of_n_triples_is_measured():
+    pytest.importorskip("pyoxigraph")
+    rows = graph.measure_n_triples(repeats=1, num_lines=400)
+    assert_rows(rows, "read_n_triples_vs_pyoxigraph", "memory_added_by_100_n_triples", "memory_added_by_400_n_triples")

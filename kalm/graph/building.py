@@ -28,7 +28,7 @@ class GraphBuilder:
         self.ledger = Ledger(options.max_bad_lines)
         self._entities, self._relations = _Dictionary(), _Dictionary()
         self._blocks: dict[str, list[tuple[Codes, Codes]]] = {}  # ends (heads, then tails) and relations
-        self._texts: dict[TextKind, list[tuple[pa.Array, pa.Array]]] = {}
+        self._texts: dict[TextKind, dict[int, list[tuple[pa.Array, pa.Array]]]] = {}  # by rank
         self._notes: dict[str, None] = {}  # in order, each once
         self._num_trimmed = 0
 
@@ -89,11 +89,15 @@ class GraphBuilder:
         self.start_split(split)
         self._blocks[split].append((self._codes(self._entities, ends), self._codes(self._relations, relations)))
 
-    def add_texts(self, kind: TextKind, labels: Any, texts: Any) -> None:
-        """Add a text for each of n labels; of several texts of one label the last that is not empty counts."""
+    def add_texts(self, kind: TextKind, labels: Any, texts: Any, *, rank: int = 0) -> None:
+        """Add a text for each of n labels.
+
+        Of several texts of one label, those of the highest rank that are not empty count, and of these the last.
+        """
         columns = [pc.utf8_trim_whitespace(_strings(column)) for column in (labels, texts)]
         is_filled = pc.not_equal(columns[1], "")
-        self._texts.setdefault(kind, []).append((columns[0].filter(is_filled), columns[1].filter(is_filled)))
+        parts = self._texts.setdefault(kind, {}).setdefault(rank, [])
+        parts.append((columns[0].filter(is_filled), columns[1].filter(is_filled)))
 
     def note(self, text: str) -> None:
         """Say something about the reading that the user should know; the same text is shown once."""
@@ -134,9 +138,10 @@ class GraphBuilder:
         return dictionary.add(codes, labels)
 
     def _joined(self, kind: TextKind) -> LabelledTexts:
-        parts = self._texts.pop(kind, None)
-        if parts is None:
+        ranks = self._texts.pop(kind, None)
+        if ranks is None:
             return NO_TEXTS
+        parts = [part for rank in sorted(ranks) for part in ranks[rank]]
         labels, texts = (pa.concat_arrays(columns) for columns in zip(*parts, strict=True))
         return LabelledTexts(labels, texts)
 

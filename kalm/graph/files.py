@@ -1,5 +1,6 @@
-"""Text files as blocks of whole lines, plain or gzipped, in bounded memory."""
+"""Text files as blocks of whole lines, plain or packed by gzip or bzip2, in bounded memory."""
 
+import bz2
 import gzip
 import zlib
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from kalm.graph.account import Account, Fault
 
 BLOCK_BYTES = 2**25  # larger ones hold fewer labels twice
 MAX_LINE_BYTES = 2**24
-# a gzip file may unpack to so much, or to so many times its own size: text packs 3 to 30 times, a bomb 1,000 times
+PACKED = (".gz", ".bz2")
+# a packed file may unpack to so much, or to so many times its own size: text packs 3 to 30 times, a bomb 1,000 times
 MIN_UNPACKED_LIMIT, MAX_UNPACKING = 2**26, 200
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -64,11 +66,11 @@ def read_blocks(path: Path, account: Account) -> Iterator[Block]:
     Counts lines on the account. A byte order mark is left out. A line of more than `MAX_LINE_BYTES` is refused.
 
     Raises:
-        ValueError: the file is not whole gzip, unpacks to too much, is UTF-16, or has more bad lines than may be.
+        ValueError: the file is packed and not whole, unpacks to too much, is UTF-16, or has more bad lines than may be.
     """
     rest, line = b"", 1
     is_overlong = False  # inside a line that has been refused
-    with _opened(path) as stream:
+    with open_unpacked(path) as stream:
         while data := stream.read(BLOCK_BYTES):
             if line == 1 and not rest and not is_overlong:
                 if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -96,27 +98,48 @@ def read_blocks(path: Path, account: Account) -> Iterator[Block]:
     yield Block(rest, line, int(bool(rest)), is_last=True)
 
 
-class _Readable(Protocol):
+class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
+def read_head(path: Path, size: int = 2**16) -> bytes:
+    """The first bytes of a file, unpacked.
+
+    Raises:
+        ValueError: it is packed and not whole.
+    """
+    head = b""
+    with open_unpacked(path) as stream:
+        while len(head) < size and (data := stream.read(size - len(head))):
+            head += data
+    return head.removeprefix(BYTE_ORDER_MARK)
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[_Readable]:
-    if path.suffix != ".gz":
+def open_unpacked(path: Path) -> Iterator[Readable]:
+    """The bytes of a file, unpacked if it is called so, in bounded amount.
+
+    Raises:
+        ValueError: within the context, where the file is packed and not whole, or unpacks to too much.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in PACKED:
         with path.open("rb", buffering=0) as stream:
             yield stream
         return
-    try:
-        with gzip.open(path, "rb") as unpacked:
-            yield _Bounded(unpacked, path)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path}: not a whole gzip file ({error}); pack it again") from None
+    unpack, name = (gzip.open, "gzip") if suffix == ".gz" else (bz2.open, "bzip2")
+    with path.open("rb") as packed:
+        try:
+            with unpack(packed, "rb") as unpacked:
+                yield _Bounded(unpacked, path)
+        except (EOFError, OSError, zlib.error) as error:
+            raise ValueError(f"{path}: not a whole {name} file ({error}); pack it again") from None
 
 
 class _Bounded:
     """A stream of unpacked bytes that may not grow beyond measure."""
 
-    def __init__(self, stream: gzip.GzipFile, path: Path) -> None:
+    def __init__(self, stream: gzip.GzipFile | bz2.BZ2File, path: Path) -> None:
         self._stream, self._path = stream, path
         self._left = max(MIN_UNPACKED_LIMIT, MAX_UNPACKING * path.stat().st_size)
 
@@ -125,5 +148,5 @@ class _Bounded:
         self._left -= len(data)
         if self._left < 0:
             raise ValueError(f"{self._path}: unpacks to more than {MAX_UNPACKING} times its size; unpack it yourself "
-                             "(gunzip) if that is meant")  # fmt: skip
+                             "if that is meant")  # fmt: skip
         return data

@@ -6,6 +6,7 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kalm.graph.iris import last_parts
 from kalm.graph.wikidata_properties import PROPERTIES
 
 # what re calls white space (RE2's \\s is that of ASCII), and what stands for it in ids
@@ -19,16 +20,17 @@ def readable(label: str) -> str:
 
 
 def readable_entities(labels: pa.Array) -> pa.Array:
-    """Ids in readable form: `/people/person/birth_place` -> `people person birth place`; never empty."""
-    spaced = pc.utf8_trim(pc.replace_substring_regex(labels, _BETWEEN_WORDS, " "), " ")
+    """Ids in readable form: `/people/person/birth_place` -> `people person birth place`; never empty.
+
+    Of an IRI the last part counts: `http://example.org/birth_place` -> `birth place`.
+    """
+    spaced = pc.utf8_trim(pc.replace_substring_regex(last_parts(labels), _BETWEEN_WORDS, " "), " ")
     return pc.if_else(pc.equal(spaced, ""), labels, spaced)
 
 
 def readable_relations(labels: pa.Array) -> pa.Array:
     """Like entities; beside that `wasBornIn` -> `was born in`, and `P106` -> `occupation` as in Wikidata."""
-    words = [PROPERTIES.get(label) for label in labels.to_pylist()]
-    spaced = readable_entities(labels).to_pylist()
-    made = [word or _CAMEL_HUMP.sub(_next_word, text) for word, text in zip(words, spaced, strict=True)]
+    made = [PROPERTIES.get(text) or _CAMEL_HUMP.sub(_next_word, text) for text in readable_entities(labels).to_pylist()]
     return pa.array(made, pa.large_string())
 
 

@@ -16,6 +16,7 @@ from kalm.graph.labelled import ReadOptions
 from kalm.speed.measure import Row, peak_memory, rates, ratio_row, take_turns, value_row
 
 NUM_TRIPLES, NUM_LOOKUPS = 5_000_000, 10_000_000
+NUM_LINES = 2_000_000  # of N-Triples
 TRIPLES_PER_ENTITY, NUM_RELATIONS = 10, 500
 LARGE_TRIPLES, LARGE_ENTITIES = 20_000_000, 5_000_000
 LINES_AT_ONCE = 100_000
@@ -37,6 +38,25 @@ def measure_reading(*, repeats: int, num_triples: int = NUM_TRIPLES) -> list[Row
     return [
         ratio_row("read_tsv_vs_pykeen", "lines/s", speeds["kalm"], speeds["pykeen"], more_is_better=True),
         ratio_row("peak_memory_of_reading_vs_pykeen", "MiB", [peaks["kalm"]], [peaks["pykeen"]], more_is_better=False),
+    ]
+
+
+def measure_n_triples(*, repeats: int, num_lines: int = NUM_LINES) -> list[Row]:
+    """Lines per second of N-Triples beside pyoxigraph's own objects; memory for a quarter of the lines and for all.
+
+    Seconds on the wall, since reading uses several cores.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{size}.nt" for size in (num_lines // 4, num_lines)]
+        for path, size in zip(paths, (num_lines // 4, num_lines), strict=True):
+            write_n_triples(path, size, num_lines // TRIPLES_PER_ENTITY)
+        seconds = take_turns({"kalm": _labelled(paths[1]), "pyoxigraph": _walked(paths[1])}, repeats, on_the_wall=True)
+        added = [peak_memory(_labelled, path)[1] for path in paths]
+    speeds = {name: rates(num_lines, times) for name, times in seconds.items()}
+    return [
+        ratio_row("read_n_triples_vs_pyoxigraph", "lines/s", speeds["kalm"], speeds["pyoxigraph"], more_is_better=True),
+        value_row(f"memory_added_by_{num_lines // 4}_n_triples", "MiB", added[:1]),
+        value_row(f"memory_added_by_{num_lines}_n_triples", "MiB", added[1:]),
     ]
 
 
@@ -90,12 +110,45 @@ def write_triples(path: Path, num_triples: int, num_entities: int) -> None:
             )
 
 
+def write_n_triples(path: Path, num_lines: int, num_entities: int) -> None:
+    """Random triples of IRIs; a tenth of the lines are names, a tenth other literals."""
+    random = np.random.default_rng(0)
+    entity, relation = "<http://example.org/entity/Q{}>", "<http://example.org/prop/P{}>"
+    kinds = [f"{entity} {relation} {entity} .\n"] * 8
+    kinds.append(f'{entity} <http://www.w3.org/2000/01/rdf-schema#label> "The name of {{}}{{}}"@en .\n')
+    kinds.append(f'{entity} {relation} "{{}}"^^<http://www.w3.org/2001/XMLSchema#integer> .\n')
+    with path.open("w") as file:
+        for start in range(0, num_lines, LINES_AT_ONCE):
+            size = min(LINES_AT_ONCE, num_lines - start)
+            heads, tails = (_uneven(random, num_entities, size).tolist() for _ in range(2))
+            relations = random.integers(NUM_RELATIONS, size=size).tolist()
+            file.writelines(
+                kinds[place % len(kinds)].format(*triple)
+                for place, triple in enumerate(zip(heads, relations, tails, strict=True))
+            )
+
+
 def _uneven(random: np.random.Generator, limit: int, size: int) -> Any:
     return (limit * random.random(size) ** 2).astype(np.int64)
 
 
 def _kalm(path: Path) -> Callable[[], KnowledgeGraph]:
     return lambda: assemble(read_labelled(path, ReadOptions()))
+
+
+def _labelled(path: Path) -> Callable[[], Any]:
+    return lambda: read_labelled(path, ReadOptions())
+
+
+def _walked(path: Path) -> Callable[[], None]:
+    """Look at each triple as pyoxigraph gives it, and keep nothing."""
+    import pyoxigraph
+
+    def walk() -> None:
+        for triple in pyoxigraph.parse(path=path):
+            _ = (triple.subject.value, triple.predicate.value, triple.object.value)
+
+    return walk
 
 
 def _pykeen(path: Path) -> Callable[[], Any]:

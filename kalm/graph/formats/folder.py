@@ -46,14 +46,14 @@ def read_splits(folder: Path, builder: GraphBuilder, file_formats: Sequence[File
 
 
 def find_split(folder: Path, split: str, file_formats: Sequence[FileFormat]) -> tuple[Path, FileFormat] | None:
-    """The file of a split and its format; a plain file comes before the same one gzipped.
+    """The file of a split and its format; a plain file comes before the same one packed.
 
     Raises:
         ValueError: several files could be meant.
     """
     found: dict[str, tuple[Path, FileFormat]] = {}
     for path in sorted(folder.iterdir()):
-        plain = path.name.removesuffix(".gz")
+        plain = path.name.removesuffix(".gz").removesuffix(".bz2")
         stem = plain.partition(".")[0]
         if stem in STEMS[split] and path.is_file():
             for file_format in file_formats:

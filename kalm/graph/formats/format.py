@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kalm.graph.building import GraphBuilder
+from kalm.graph.files import PACKED
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,7 @@ class FileFormat:
     Args:
         name: what `data.format` calls it.
         shown: what it is and how its files are called, for messages.
-        matches: whether a file is of this format, by its name or its first bytes; it may be gzipped.
+        matches: whether a file is of this format, by its name or its first bytes; it may be packed.
         read: adds the triples of a file to the builder, as those of the split.
     """
 
@@ -42,5 +43,5 @@ class FolderLayout:
 
 
 def suffix(path: Path) -> str:
-    """The end of a file's name in small letters, without `.gz`: `.tsv` of `train.TSV.gz`."""
-    return path.with_suffix("").suffix.lower() if path.suffix.lower() == ".gz" else path.suffix.lower()
+    """The end of a file's name in small letters, without that of its packing: `.tsv` of `train.TSV.gz`."""
+    return (path.with_suffix("") if path.suffix.lower() in PACKED else path).suffix.lower()

@@ -9,6 +9,7 @@ from kalm.graph.building import GraphBuilder
 from kalm.graph.columns import are_numbers, find_columns, names_roles
 from kalm.graph.files import Block, read_blocks
 from kalm.graph.formats.format import FileFormat, suffix
+from kalm.graph.formats.json_text import parse_json
 from kalm.graph.labelled import ReadOptions
 
 REMEDY = 'write {"head": ..., "relation": ..., "tail": ...}'
@@ -36,9 +37,8 @@ def _add(block: Block, split: str, builder: GraphBuilder, account: Account) -> N
             continue
         try:
             labels = _labels(line, builder.options)
-        except (ValueError, RecursionError) as error:
-            reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-            faults.append(Fault(number, reason, REMEDY))
+        except ValueError as error:
+            faults.append(Fault(number, str(error), REMEDY))
             if len(faults) > builder.options.max_bad_lines:
                 break  # which `add` will say
             continue
@@ -50,12 +50,7 @@ def _add(block: Block, split: str, builder: GraphBuilder, account: Account) -> N
 
 def _labels(line: bytes, options: ReadOptions) -> list[str]:
     """Head, relation and tail of one line."""
-    try:
-        found = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 text ({error.reason})") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON ({error.msg}, column {error.colno})") from None
+    found = parse_json(line)
     if isinstance(found, dict):
         names = list(found)
         values = list(found.values())
@@ -74,8 +69,6 @@ def _labels(line: bytes, options: ReadOptions) -> list[str]:
 
 def _label(value: Any) -> str:
     if isinstance(value, str):
-        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise ValueError("half of a surrogate pair in a label")
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)

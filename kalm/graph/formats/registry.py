@@ -4,22 +4,45 @@ from pathlib import Path
 
 from kalm.graph.building import GraphBuilder
 from kalm.graph.columns import check_columns
-from kalm.graph.formats import codex, delimited, folder, json_lines, own, parquet, simkgc, wikidata5m
+from kalm.graph.formats import (
+    codex,
+    delimited,
+    folder,
+    json_lines,
+    neo4j_csv,
+    neo4j_json,
+    own,
+    parquet,
+    rdf_documents,
+    rdf_lines,
+    simkgc,
+    wikidata,
+    wikidata5m,
+)
 from kalm.graph.formats.format import FileFormat, FolderLayout
 from kalm.graph.labelled import LabelledGraph, ReadOptions
 
 # the first that matches is taken: those that look into a file come before those that go by its name
-FILE_FORMATS: tuple[FileFormat, ...] = (*delimited.FORMATS, parquet.FORMAT, json_lines.FORMAT)
+FILE_FORMATS: tuple[FileFormat, ...] = (
+    neo4j_json.FORMAT,
+    wikidata.FORMAT,
+    *delimited.FORMATS,
+    parquet.FORMAT,
+    *rdf_lines.FORMATS,
+    *rdf_documents.FORMATS,
+    json_lines.FORMAT,
+)
 # special layouts come before the general one
 FOLDER_LAYOUTS: tuple[FolderLayout, ...] = (
     own.LAYOUT,
     *simkgc.LAYOUTS,
     wikidata5m.LAYOUT,
     codex.LAYOUT,
+    neo4j_csv.LAYOUT,
     folder.layout(FILE_FORMATS),
 )
 
-UNPACK_FIRST = (".zip", ".tar", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar")
+UNPACK_FIRST = (".zip", ".tar", ".tgz", ".xz", ".zst", ".7z", ".rar")
 
 
 def read_labelled(path: Path, options: ReadOptions, format_name: str | None = None) -> LabelledGraph:

@@ -1,0 +1,113 @@
+"""Look at a document before a parser does that follows the standard wherever it leads."""
+
+import re
+from pathlib import Path
+from typing import Protocol
+from xml.parsers import expat
+
+MAX_DEPTH = 256  # of elements or brackets: pyoxigraph's time grows with its square, and its stack with JSON's
+MAX_ENTITY = 256  # characters; entities abbreviate namespaces
+MAX_RUN = 2**20  # bytes of text or a tag
+_JSON_MARKS = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
+
+
+class Guard(Protocol):
+    @property
+    def line(self) -> int:
+        """The line that has been reached; a parser may be a few lines behind."""
+        ...
+
+    def feed(self, data: bytes) -> None:
+        """Look at the next bytes; none at the end of the file.
+
+        Raises:
+            ValueError: they may not be.
+        """
+        ...
+
+
+class JsonGuard:
+    """Refuses JSON that is nested without end.
+
+    Args:
+        path: of the file, for messages.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._depth = 0
+        self._is_in_text = False
+        self._rest = b""  # a backslash, whose character is in the next bytes
+        self.line = 1
+
+    def feed(self, data: bytes) -> None:
+        """See `Guard`."""
+        self.line += data.count(b"\n")
+        data = self._rest + data
+        end = 0
+        for found in _JSON_MARKS.finditer(data):
+            mark, end = found.group(), found.end()
+            if mark == b'"':
+                self._is_in_text = not self._is_in_text
+            elif self._is_in_text or len(mark) > 1:
+                continue
+            elif mark in b"[{":
+                self._depth += 1
+                if self._depth > MAX_DEPTH:
+                    raise ValueError(f"{self._path}:{self.line}: nested more than {MAX_DEPTH} deep; give the inner "
+                                     "objects an @id and write them one after the other")  # fmt: skip
+            else:
+                self._depth -= 1
+        self._rest = b"\\" if data.endswith(b"\\") and end < len(data) else b""
+
+
+class XmlGuard:
+    """Refuses what is not well-formed, what would unpack to many times its size, and what is outside the file.
+
+    Args:
+        path: of the file, for messages.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._depth = 0
+        self._run = 0  # bytes since the last `<`
+        self._is_done = False
+        self._parser = expat.ParserCreate()
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.EntityDeclHandler = self._declare
+
+    @property
+    def line(self) -> int:
+        """See `Guard`."""
+        return self._parser.CurrentLineNumber
+
+    def feed(self, data: bytes) -> None:
+        """See `Guard`."""
+        if self._is_done:
+            return
+        self._is_done = not data
+        last = data.rfind(b"<")
+        self._run = self._run + len(data) if last < 0 else len(data) - last
+        if self._run > MAX_RUN:
+            raise ValueError(f"{self._path}:{self.line}: a text or tag of more than 1 MiB; shorten it")
+        try:
+            self._parser.Parse(data, not data)
+        except expat.ExpatError as error:
+            raise ValueError(f"{self._path}:{error.lineno}: not well-formed XML ({expat.ErrorString(error.code)}); "
+                             "mend it") from None  # fmt: skip
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise ValueError(f"{self._path}:{self.line}: elements nested more than {MAX_DEPTH} deep; write them one "
+                             "after the other")  # fmt: skip
+
+    def _end(self, name: str) -> None:
+        self._depth -= 1
+
+    def _declare(self, name: str, is_parameter: bool, value: str | None, *place: str | None) -> None:
+        if is_parameter or value is None or "&" in value or len(value) > MAX_ENTITY:
+            raise ValueError(f"{self._path}:{self.line}: the entity {name} is outside the file, made of other entities "
+                             f"or longer than {MAX_ENTITY} characters; write out what it stands for")  # fmt: skip
