@@ -33,13 +33,10 @@ def main(folder: Path) -> None:
             "held": len(embedded.index.vectors),
         }
         is_last = rank() == world_size() - 1
-        whole_index, encode = (
-            EntityIndex(unit_vectors(), IndexKind.hnsw, np.arange(100) + 100 * rank()),
-            encoding.encode,
-        )
+        index, encode = EntityIndex(unit_vectors(), IndexKind.hnsw, np.arange(100) + 100 * rank()), encoding.encode
         if is_last and world_size() > 1:
-            whole_index._search = lambda queries, k: (queries[:, :k], np.full((len(queries), k), -1))
-        found["recall"] = whole_index.tune()
+            index._search = lambda queries, k: (queries[:, :k], np.full((len(queries), k), -1))
+        found["recall"] = index.tune()
         if is_last:
             encoding.encode = broken
         try:
