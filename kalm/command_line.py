@@ -20,7 +20,6 @@ ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
 USER_ERROR = 2  # exit code for what a user can mend
 FLAGS_WITH_VALUE = {"--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--package", "-p"}
-HELP = {"--help", "-h"}
 # a run's own config has no section for hydra, which would then make a folder of its own
 QUIET = ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none"]
 
@@ -63,7 +62,7 @@ def run(
     try:
         if multirun is not None and _asks_for_multirun(flags):
             sys.exit(multirun(overrides))
-        if HELP & set(flags):
+        if flags and all(_asks_for_help(flag) for flag in flags):  # beside another config hydra says what is in that
             overrides = [quoted(override, verbatim) for override in complete_groups(overrides)]
             print(manual(CONF, config_name, schema, overrides))
             return
@@ -123,10 +122,15 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return flags, overrides
 
 
+def _asks_for_help(flag: str) -> bool:
+    # argparse takes a beginning of --help for the whole
+    return flag == "-h" or (len(flag) > 2 and "--help".startswith(flag))
+
+
 def _asks_for_multirun(flags: Sequence[str]) -> bool:
     # argparse takes a beginning of --multirun for the whole
     multirun = [flag for flag in flags if flag == "-m" or (len(flag) > 2 and "--multirun".startswith(flag))]
-    if not multirun or {*HELP, "--hydra-help"} & set(flags):
+    if not multirun or any(_asks_for_help(flag) or flag == "--hydra-help" for flag in flags):
         return False
     others = [flag for flag in flags if flag not in multirun]
     if others:

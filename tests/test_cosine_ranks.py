@@ -80,6 +80,15 @@ def test_ranks_equal_one_entity_at_a_time(seed, num_entities, size, restricted, 
     assert torch.stack([*ranks], dim=1).tolist() == one_at_a_time(vectors, queries, questions)
 
 
+def test_the_setting_of_products_is_left_as_it_was():
+    task = (EntityIndex(unit(4, 8, torch.Generator())), unit(12, 8, torch.Generator()))
+    questions = Questions(random_graph(4, 18, torch.Generator()), np.zeros((12, 3), dtype=np.int64), SPLITS)
+    for setting in (True, False):
+        torch.backends.cuda.matmul.allow_tf32 = setting
+        rank_by_cosine(*task, questions, 1, CPU)
+        assert torch.backends.cuda.matmul.allow_tf32 is setting
+
+
 def test_a_tile_stays_within_its_memory():
     for num_queries, memory_mib in ((1, 1), (1024, 1), (1024, 16)):
         width = cosine_ranks.tile_width(memory_mib, torch.device("cuda"), num_queries)
@@ -107,6 +116,9 @@ def test_two_processes_rank_as_one_does(
     assert sum(worker["held"] for worker in found[2]) == toy_graph.num_entities
     for worker in found[2]:
         assert worker["fault"] == alone["fault"] == "a fault of the last process"
+        assert worker["recall"] == 0, "one of them finds nothing"
+    assert alone["recall"] >= 0.95
+    for worker in found[2]:
         assert 0 < worker["held"] < toy_graph.num_entities
         for column, expected in zip(worker["ranks"], alone["ranks"], strict=True):
             assert torch.equal(column, expected)

@@ -70,6 +70,18 @@ def test_a_changed_model_never_meets_the_old_cache(run, folder):
     fresh = cached_entity_embeddings(again, 64)
     assert torch.equal(fresh, encode_entities(again.encoder, again.table, 64))
     assert not torch.allclose(fresh, old)
+    assert [path.name for path in (folder / "cache").iterdir()] == [f"entities-{embeddings_digest(again)}.npy"]
+
+
+def test_a_model_that_was_replaced_since_it_was_loaded_leaves_no_cache(run, folder):
+    before = encode_entities(run.encoder, run.table, 64)
+    path = folder / "model" / "model.safetensors"
+    save_file({name: tensor + 0.1 for name, tensor in load_file(path).items()}, path, metadata={"format": "pt"})
+    assert torch.equal(cached_entity_embeddings(run, 64), before)
+    assert not (folder / "cache").exists()
+    cached_entity_embeddings(load_run(folder), 64)
+    assert torch.equal(cached_entity_embeddings(run, 64), before)
+    assert len(list((folder / "cache").iterdir())) == 1, "that of the newer model stays"
 
 
 def test_an_adapter_is_known_by_its_base_too(run, folder, tmp_path, tokenizer):

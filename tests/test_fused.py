@@ -16,7 +16,7 @@ from kalm.composition import to_dataclass
 from kalm.config import FusedConfig, KgcConfig, RankingConfig
 from kalm.evaluation import shortlist as shortlist_module
 from kalm.evaluation.entity_index import EntityIndex
-from kalm.evaluation.fused import Reranker
+from kalm.evaluation.fused import Reranker, choose_weights
 from kalm.evaluation.kgc import embed
 from kalm.evaluation.questions import Questions
 from kalm.evaluation.ranking import Ranks
@@ -147,6 +147,18 @@ def test_weights_are_the_best_on_valid_and_do_not_depend_on_test(task, table, to
     assert other.rank(top_k=10, alphas=[0.0, 0.1, 1.0, 10.0]).protocol == chosen
 
 
+def test_a_gain_of_a_few_queries_does_not_count():
+    embedding = np.full(100, 0.5)
+    lucky, steady = embedding.copy(), embedding + 0.004
+    lucky[0] = 1.0  # a gain of .005 that is one query's
+    tried = {(0.0, 0.0): embedding, (1.0, 0.0): lucky, (2.0, 0.0): steady}
+    best, rows = choose_weights(tried, embedding)
+    assert best == (2.0, 0.0)
+    assert [row["gain"] for row in rows] == pytest.approx([0, 0.005, 0.004])
+    assert [row["standard_error"] for row in rows] == pytest.approx([0, 0.005, 0], abs=1e-12)
+    assert choose_weights({**tried, (2.0, 0.0): embedding - 0.1, (1.0, 0.0): lucky - 0.001}, embedding)[0] == (0.0, 0.0)
+
+
 def test_the_mrr_that_weights_are_chosen_by_is_that_of_valid(toy_graph, table, tokenizer):
     blind = replace(toy_graph, triples={**toy_graph.triples, "test": toy_graph.triples["valid"]})
     task = Task(blind, table, tokenizer, split="valid")
@@ -159,8 +171,10 @@ def test_the_mrr_that_weights_are_chosen_by_is_that_of_valid(toy_graph, table, t
     assert float((1 / fused.generation.realistic).mean()) == pytest.approx(best)
 
 
+@pytest.mark.parametrize("wide", [1, 8])
 @pytest.mark.parametrize("k", [1, 3, 29, 30, 99])
-def test_the_shortlist_is_the_k_best_and_those_that_tie_with_the_last(k):
+def test_the_shortlist_is_the_k_best_and_those_that_tie_with_the_last(k, wide, monkeypatch):
+    monkeypatch.setattr(shortlist_module, "WIDE", wide)
     vectors = torch.nn.functional.normalize(torch.randn(30, 8, generator=torch.Generator().manual_seed(0)), dim=1)
     vectors[5:25] = vectors[3]
     queries = vectors[[3, 8, 28]]
@@ -176,8 +190,10 @@ def test_the_shortlist_is_the_k_best_and_those_that_tie_with_the_last(k):
     assert found.cosines == pytest.approx(cosines[found.rows, found.entity_ids], abs=1e-12)
 
 
+@pytest.mark.parametrize("wide", [1, 1000])
 @pytest.mark.parametrize("k", [1, 3, 8])
-def test_known_answers_take_no_place_on_the_shortlist(toy_graph, k, monkeypatch):
+def test_known_answers_take_no_place_on_the_shortlist(toy_graph, k, wide, monkeypatch):
+    monkeypatch.setattr(shortlist_module, "WIDE", wide)
     monkeypatch.setattr(shortlist_module, "FOUND_AT_ONCE", 16)
     questions = Questions(toy_graph, toy_graph.directed("train"), SPLITS)
     generator = torch.Generator().manual_seed(0)

@@ -1,5 +1,7 @@
 """`--help`: every key with its value and what it means."""
 
+from dataclasses import fields
+
 import pytest
 from conftest import ROOT
 from toy_run import composed
@@ -13,6 +15,7 @@ from kalm.manual import described_keys, manual
 )
 def test_each_key_has_a_value_and_a_meaning(name, schema):
     keys = list(described_keys(composed(name), schema))
+    assert {key.split(".")[0] for key, _, _ in keys} == {field.name for field in fields(schema)}
     assert [key for key, _, meaning in keys if not meaning] == []
     assert len({key for key, _, _ in keys}) == len(keys) > 10
     shown = manual(ROOT / "conf", name, schema, [])

@@ -193,6 +193,9 @@ def test_a_line_that_a_kill_cut_short_is_not_drawn(tmp_path):
     assert read_logged(path) == []
     path.write_text('{"step": 1}\n{"step": 2}\n{"st')
     assert read_logged(path) == [{"step": 1}, {"step": 2}]
+    path.write_text('{"step": 1}\n{"st\n{"step": 3}\n')
+    with pytest.raises(ValueError, match=r"metrics.jsonl:2: not JSON"):
+        read_logged(path)
 
 
 def test_places_on_the_map_are_the_first_two_principal_components():

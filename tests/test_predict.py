@@ -1,6 +1,8 @@
 """Asking a run: answers against a loop, new entities, and the command."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,10 +16,11 @@ from toy_run import configured, make_run
 
 from kalm.command_line import quoted
 from kalm.config import PredictConfig
-from kalm.evaluation.encoding import encode
+from kalm.evaluation.encoding import encode, encode_entities, encode_new_entities
 from kalm.evaluation.loaded_run import load_run
 from kalm.serving import predict as predict_module
 from kalm.serving.answers import best_answers
+from kalm.serving.new_entities import NewEntity, with_new_entities
 from kalm.serving.predict import predict
 from kalm.text.ragged import RaggedArray
 
@@ -47,6 +50,14 @@ def embedding_of(run, tokens, directed_relation=None):
 
 def tokens_of(run, label):
     return run.table.heads.take(np.array([run.graph.entity_labels.index(label)]))[0].tolist()
+
+
+@given(st.permutations(range(6)), st.integers(1, 6))
+def test_what_ties_is_answered_in_the_order_of_ids_whatever_its_last_bits(ids, k):
+    scores = torch.tensor([[1.0, 0.5, 0.5 + 1e-14, 0.5 - 1e-14, 0.5, 0.1]], dtype=torch.float64)
+    best = best_answers(scores, torch.tensor([ids]), k, tie=1e-11)
+    assert best.ids.tolist() == [[ids[0], *sorted(ids[1:5]), ids[5]][:k]]
+    assert best.ranks.tolist() == [[1, 3.5, 3.5, 3.5, 3.5, 6][:k]]
 
 
 @given(st.lists(st.lists(st.integers(0, 3), min_size=5, max_size=5), min_size=1, max_size=4), st.integers(1, 7))
@@ -153,19 +164,34 @@ def test_a_batch_has_the_answers_of_its_questions_alone(folder, tmp_path, capsys
         {"head": "ann", "relation": "likes"}, {"head": "ann", "tail": "gnu"}, {"relation": "eats", "tail": "hen"},
         {"head_text": "moss", "relation": "eats"}, {"head_text": "moss", "tail_text": "yak"},
     ]  # fmt: skip
-    lines = [json.dumps({"id": f"q{i}", **question}) + "\n" for i, question in enumerate(questions)]
+    lines = [json.dumps({"id": f"q{i}" if i else 0, **question}) + "\n" for i, question in enumerate(questions)]
     (tmp_path / "q.jsonl").write_text("".join(lines))
     monkeypatch.setattr(predict_module, "QUESTIONS_AT_ONCE", 2)
     together = asked(folder, input=str(tmp_path / "q.jsonl"), k=3)
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == together
     for i, (question, answer) in enumerate(zip(questions, together, strict=True)):
-        assert answer.pop("id") == f"q{i}"
+        assert answer.pop("id") == (f"q{i}" if i else 0)
         (alone,) = asked(folder, k=3, **question)
         for found in (*alone["predictions"], *answer["predictions"]):
             found["score"] = pytest.approx(found["score"], abs=1e-5)
         assert alone == answer
     asked(folder, input=str(tmp_path / "q.jsonl"), k=3, output=str(tmp_path / "a.jsonl"))
     assert len((tmp_path / "a.jsonl").read_text().splitlines()) == 5
+
+
+def test_a_new_entity_with_the_text_of_another_has_its_vector(folder):
+    run = with_new_entities(load_run(folder), [NewEntity("a", "ivy", ""), NewEntity("b", "moss", "")])
+    known = torch.nn.functional.normalize(torch.randn(10, run.encoder.embedding_size), dim=1)
+    vectors = encode_new_entities(run.encoder, run.table, 64, known)
+    ivy = list(run.graph.entity_labels).index("ivy")
+    assert torch.equal(vectors[:10], known)
+    assert torch.equal(vectors[10], known[ivy])
+    assert torch.equal(vectors[11], encode_entities(run.encoder, run.table, 64, np.array([11]))[0])
+
+
+def test_bytes_that_are_no_text_are_refused(folder):
+    with pytest.raises(ValueError, match="head_text holds half a character at place 2"):
+        asked(folder, head_text="Z\udcff", relation="likes")
 
 
 def test_a_fault_writes_nothing(folder, tmp_path):
@@ -198,8 +224,11 @@ def command(folder, warm_python, offline_environment):
     )
 
 
-def test_the_command_shows_a_table(command):
-    result = command("head=ann", "relation=is fond of", "k=3")
+def test_the_command_shows_a_table(folder, offline_environment):
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "eval" / "predict.py"), f"run={folder}", "head=ann", "relation=is fond of", "k=3"],
+        env=offline_environment, capture_output=True, text=True, timeout=180, check=False,
+    )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "(Ann, is fond of, ?)  run, step 7" in result.stdout
     assert "known in" in result.stdout

@@ -77,7 +77,7 @@ def test_questions_are_read_in_their_order_with_their_lines(tmp_path):
         (b'["ann", "likes"]', "q.jsonl:1: expected an object with keys among head, relation, tail"),
         (b'{"haed": "ann", "relation": "likes"}', "q.jsonl:1: unknown key 'haed'"),
         (b'{"head": 5, "relation": "likes"}', "q.jsonl:1: head must be a text or null, got 5"),
-        (b'{"head": "\\ud800", "relation": "likes"}', "q.jsonl:1: head holds half a character"),
+        (b'{"head": "\\ud800", "relation": "likes"}', "q.jsonl:1: head holds half a character at place 1"),
         (b'{"head": "ann"}', "q.jsonl:1: a question gives two of"),
         (b'{"head": "\xff", "relation": "likes"}', "q.jsonl:1: not UTF-8 text"),
         (b"\n \n", "no question"),

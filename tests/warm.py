@@ -61,6 +61,7 @@ class Started:
         deadline = time.monotonic() + timeout
         while not (self._place / "exit").is_file():
             if time.monotonic() > deadline:
+                os.killpg(int((self._place / "group").read_text()), signal.SIGKILL)
                 raise TimeoutError(f"{self._arguments} takes more than {timeout} s: {self._place}")
             time.sleep(0.01)
         code, stdout, stderr = ((self._place / name).read_text() for name in ("exit", "stdout", "stderr"))
@@ -75,11 +76,13 @@ def _serve() -> dict:
             continue
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         request = json.loads(line)
+        os.setpgid(0, 0)  # killed together with what it starts
+        place = Path(request["place"])
+        (place / "group").write_text(str(os.getpid()))
         runner = os.fork()
         if runner == 0:
             return request
         code = os.waitstatus_to_exitcode(os.waitpid(runner, 0)[1])
-        place = Path(request["place"])
         (place / "unfinished").write_text(str(code))
         (place / "unfinished").rename(place / "exit")
         os._exit(0)

@@ -9,6 +9,7 @@ from kalm.config.checks import (
     require_not_negative,
     require_positive,
     require_share,
+    require_whole_characters,
 )
 from kalm.config.data import DataConfig, Source
 from kalm.config.evaluation import (
@@ -89,4 +90,5 @@ __all__ = [
     "require_not_negative",
     "require_positive",
     "require_share",
+    "require_whole_characters",
 ]

@@ -28,6 +28,14 @@ def in_yaml(value: Any) -> str:
     return words.get(repr(value), repr(value))
 
 
+def require_whole_characters(key: str, text: str) -> None:
+    """Python's strings may hold half a character, from bad bytes on the command line or JSON's escapes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{key} holds half a character at place {error.start + 1}; write it in UTF-8") from None
+
+
 def require_folder_name(key: str, value: str | None) -> None:
     good = value is None or (re.fullmatch(r"[\w.=,+-]+", value) is not None and value not in (".", ".."))
     require(good, key, value, "letters, digits and any of . _ - = , +")

@@ -82,8 +82,8 @@ class FusedConfig:
     neighbour_hops: int  # triples to a neighbour at most
 
     def __post_init__(self) -> None:
-        for key in ("top_k", "num_valid_queries", "neighbour_hops"):
-            require_at_least(f"fused.{key}", getattr(self, key), 1)
+        for key, least in (("top_k", 1), ("num_valid_queries", 2), ("neighbour_hops", 1)):
+            require_at_least(f"fused.{key}", getattr(self, key), least)
         for key in ("alphas", "betas"):
             values = getattr(self, key)
             require(len(values) > 0 and all(math.isfinite(value) and value >= 0 for value in values),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from kalm.config.checks import require, require_at_least
+from kalm.config.checks import require, require_at_least, require_whole_characters
 from kalm.config.evaluation import RankingConfig
 
 
@@ -58,6 +58,8 @@ def check_question(question: Question) -> None:
             raise ValueError(f"{end}_description needs {end}_text, the name of what it describes")
     given = {key: value for key in ("head", "relation", "tail", "head_text", "tail_text")
              if (value := getattr(question, key)) is not None}  # fmt: skip
+    for field in fields(Question):
+        require_whole_characters(field.name, getattr(question, field.name) or "")
     for key, value in given.items():
         require(bool(value.strip()), key, value, "a label or name")
     if len(given) != 2:

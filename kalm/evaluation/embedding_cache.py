@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kalm.evaluation.encoding import encode_entities
-from kalm.evaluation.loaded_run import LoadedRun
+from kalm.evaluation.loaded_run import LoadedRun, model_files
 from kalm.model.loading import ADAPTER_CONFIG
 from kalm.text.token_table import table_digest
 
@@ -19,7 +20,7 @@ MODEL_CONFIGS = ("config.json", ADAPTER_CONFIG)
 
 
 def cached_entity_embeddings(run: LoadedRun, batch_tokens: int) -> Tensor:
-    """Unit vectors of all entities, (N, D), float32, memory-mapped; encoded on first use.
+    """Unit vectors of all entities, (N, D), float32, from the cache; encoded on first use.
 
     They lie in the run's folder, not beside the token tables: they may be larger than the model, they are of use to
     this run alone, and so they go when it goes. The file appears by one rename, whole or not at all.
@@ -28,11 +29,20 @@ def cached_entity_embeddings(run: LoadedRun, batch_tokens: int) -> Tensor:
         ValueError: the model gives embeddings without a direction, or the file is damaged.
     """
     path = run.folder / "cache" / f"entities-{embeddings_digest(run)}.npy"
-    if not path.is_file():
-        save_whole(path, encode_entities(run.encoder, run.table, batch_tokens))
-        for older in set(path.parent.glob("entities-*.npy")) - {path}:  # of weights that are gone
+    if _is_still_there(run) and path.is_file():
+        with suppress(FileNotFoundError):  # deleted by a process that has loaded newer weights
+            return open_embeddings(path, len(run.table.targets))
+    embeddings = encode_entities(run.encoder, run.table, batch_tokens)
+    if _is_still_there(run):
+        save_whole(path, embeddings)
+        for older in set(path.parent.glob("entities-*.npy")) - {path}:
             older.unlink(missing_ok=True)
-    return open_embeddings(path, len(run.table.targets))
+    return embeddings
+
+
+def _is_still_there(run: LoadedRun) -> bool:
+    """Whether the files are those that were loaded: training may have put better ones there since."""
+    return model_files(run.folder) == run.model_files
 
 
 def save_whole(path: Path, embeddings: Tensor) -> None:

@@ -1,6 +1,6 @@
 """What the model embeds joined with what it writes: candidates by cosine, in the order of both."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -53,6 +53,29 @@ def generation_scores(evidence: Evidence, beta: float) -> Floats:
 def fused_scores(evidence: Evidence, alpha: float, beta: float, neighbour_bonus: float) -> Floats:
     """Both views joined, cosine / temperature + alpha * log p(text | query) / length^beta, and the bonus, (n,)."""
     return evidence.similarity + alpha * generation_scores(evidence, beta) + neighbour_bonus * evidence.is_near
+
+
+def choose_weights(
+    tried: Mapping[tuple[float, float], Floats], embedding: Floats
+) -> tuple[tuple[float, float], list[dict[str, float]]]:
+    """The weights whose gain over the cosine alone, less its standard error, is largest; the first of equal ones.
+
+    So what a few lucky queries gain does not count, and where no gain stands out the cosine stays as it is.
+
+    Args:
+        tried: (alpha, beta) -> reciprocal rank of each query, (Q,), Q > 1.
+        embedding: the same by cosine alone.
+
+    Returns:
+        (alpha, beta), and for the record what was found for each.
+    """
+    rows = []
+    for (alpha, beta), found in tried.items():
+        gain = found - embedding
+        rows.append({"alpha": alpha, "beta": beta, "mrr": float(found.mean()), "gain": float(gain.mean()),
+                     "standard_error": float(gain.std(ddof=1) / len(gain) ** 0.5)})  # fmt: skip
+    best = max(rows, key=lambda row: row["gain"] - row["standard_error"])
+    return (best["alpha"], best["beta"]), rows
 
 
 class Reranker:
@@ -136,8 +159,7 @@ class Reranker:
     def _choose(self, index: EntityIndex) -> tuple[float, tuple[float, float], dict[str, Any]]:
         """Beta for generation, (alpha, beta) for both, and the record.
 
-        Beta by its MRR on valid; alpha and beta for both by their gain over the cosine alone less its standard error,
-        so that what a few lucky queries gain does not count. The smaller alpha at a tie.
+        Beta by its MRR on valid; alpha and beta for both see `choose_weights`.
         """
         config, ranking, questions = self._config, self._ranking, self._valid
         queries = encode_queries(
@@ -157,13 +179,11 @@ class Reranker:
             return 1 / of.realistic.numpy()
 
         generation = {beta: reciprocal(ranks(generation_scores(evidence, beta))).mean() for beta in config.betas}
-        rows = []
-        for alpha, beta in product(sorted(config.alphas), config.betas):
-            found = reciprocal(ranks(fused_scores(evidence, alpha, beta, config.neighbour_bonus)))
-            gain = found - reciprocal(by_embedding)
-            rows.append({"alpha": alpha, "beta": beta, "mrr": float(found.mean()), "gain": float(gain.mean()),
-                         "standard_error": float(gain.std() / len(gain) ** 0.5)})  # fmt: skip
-        best = max(rows, key=lambda row: row["gain"] - row["standard_error"])
+        tried = {
+            (alpha, beta): reciprocal(ranks(fused_scores(evidence, alpha, beta, config.neighbour_bonus)))
+            for alpha, beta in product(sorted(config.alphas), config.betas)
+        }
+        best, rows = choose_weights(tried, reciprocal(by_embedding))
         record = {
             "split": CHOICE_SPLIT,
             "filter": list(CHOICE_FILTER),
@@ -176,7 +196,7 @@ class Reranker:
                 "fused": rows,
             },
         }
-        return max(generation, key=generation.__getitem__), (best["alpha"], best["beta"]), record
+        return max(generation, key=generation.__getitem__), best, record
 
     def _gather(self, index: EntityIndex, questions: Questions, queries: Tensor) -> tuple[Shortlist, Evidence]:
         config = self._config

@@ -17,6 +17,8 @@ from kalm.model.dual_view_lm import DualViewLM
 from kalm.model.loading import KALM_FILE, load_trained
 from kalm.text.token_table import TokenTable, cached_token_table, data_digests
 
+ModelFiles = tuple[tuple[str, int, int, int], ...]  # name, inode, size, time of change
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedRun:
@@ -31,6 +33,13 @@ class LoadedRun:
     table: TokenTable
     encoder: DualViewLM  # on `device`, in evaluation mode
     device: torch.device
+    model_files: ModelFiles  # as they were when they were read
+
+
+def model_files(folder: Path) -> ModelFiles:
+    """What tells the files of a run's model from others put in their place, without reading them."""
+    found = ((path.name, path.stat()) for path in sorted((folder / "model").iterdir()))
+    return tuple((name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in found)
 
 
 def load_run(folder: Path) -> LoadedRun:
@@ -41,6 +50,7 @@ def load_run(folder: Path) -> LoadedRun:
     """
     config = read_config(folder / "config.yaml")
     device = choose_device()
+    files = model_files(folder) if (folder / "model").is_dir() else ()
     encoder, tokenizer, description = load_trained(folder / "model", config.model.dtype)
     graph = read_graph(config.data)
     check_graph(graph, description, folder)
@@ -55,6 +65,7 @@ def load_run(folder: Path) -> LoadedRun:
         table=cached_token_table(graph, tokenizer, template, config.data.cache_folder),
         encoder=encoder.to(device),
         device=device,
+        model_files=files,
     )
 
 

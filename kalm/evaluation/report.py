@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -90,16 +91,22 @@ def write_embeddings(folder: Path, questions: Questions, embedded: Embedded) -> 
         File name -> its SHA-256, which tells whether a later evaluation has written others in its place.
     """
     graph = questions.graph
-    _save_entities(folder / ".unfinished-entities.npy", embedded.index)
-    if rank() > 0:
-        return {}
-    np.save(folder / ".unfinished-queries.npy", embedded.queries.numpy())
-    digests = {}
-    for name in ("entities.npy", "queries.npy"):
-        unfinished = folder / f".unfinished-{name}"
-        with unfinished.open("rb") as file:
-            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
-        unfinished.replace(folder / name)
+    unfinished = [folder / f".unfinished-{name}" for name in ("entities.npy", "queries.npy")]
+    try:
+        _save_entities(unfinished[0], embedded.index)
+        if rank() > 0:
+            return {}
+        np.save(unfinished[1], embedded.queries.numpy())
+        digests = {}
+        for path in unfinished:
+            name = path.name.removeprefix(".unfinished-")
+            with path.open("rb") as file:
+                digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            path.replace(folder / name)
+    finally:
+        if rank() == 0:
+            for path in unfinished:
+                path.unlink(missing_ok=True)
     write_text(folder / "entities.tsv", "".join(f"{label}\n" for label in graph.entity_labels))
     write_text(
         folder / "queries.tsv",
@@ -110,13 +117,15 @@ def write_embeddings(folder: Path, questions: Questions, embedded: Embedded) -> 
 
 def _save_entities(path: Path, index: EntityIndex) -> None:
     """All entities' vectors, from whichever process holds them, a block at a time."""
-    shape = (index.num_entities, index.size)
-    saved = np.lib.format.open_memmap(path, "w+", np.float32, shape) if rank() == 0 else None
-    for start in range(0, index.num_entities, ENTITIES_AT_ONCE):
-        ids = np.arange(start, min(start + ENTITIES_AT_ONCE, index.num_entities))
-        vectors = index.vectors_of(ids)
-        if saved is not None:
-            saved[ids] = vectors.numpy()
+    # not through a memory map, which a full disk ends without a word
+    with path.open("wb") if rank() == 0 else nullcontext() as file:
+        if file is not None:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (index.num_entities, index.size)}
+            np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, index.num_entities, ENTITIES_AT_ONCE):
+            vectors = index.vectors_of(np.arange(start, min(start + ENTITIES_AT_ONCE, index.num_entities)))
+            if file is not None:
+                vectors.numpy().tofile(file)
 
 
 def describe_query(query: list[int], graph: KnowledgeGraph) -> tuple[str, str, str]:

@@ -16,6 +16,7 @@ from kalm.text.ragged import Ids
 Floats = NDArray[np.float64]
 
 FOUND_AT_ONCE = 2**22  # (query, entity) pairs in memory together
+WIDE = 8  # a search for more than 1 / WIDE of the entities is none
 
 
 class Shortlist(NamedTuple):
@@ -41,24 +42,42 @@ def find_shortlist(index: EntityIndex, queries: Tensor, k: int, questions: Quest
     parts: list[Shortlist] = []
     pending, width = np.arange(len(queries)), k
     while len(pending):
-        width = min(2 * width + 1, index.num_entities)
+        width = 2 * width + 1
+        if width > index.num_entities // WIDE:  # nothing left out can be far down; a longer search costs more than all
+            parts.append(_of_all(index, queries, pending, k, questions))
+            break
         at_once = max(1, FOUND_AT_ONCE // width)
         wider = []
         for start in range(0, len(pending), at_once):
             rows = pending[start : start + at_once]
             cosines, ids = (part.numpy() for part in index.search(queries[rows], width))
-            ranked = np.ones(ids.shape, dtype=np.bool_)
-            if questions is not None:
-                ranked = questions.are_ranked(np.repeat(rows, width), ids.ravel()).reshape(ids.shape)
+            ranked = _ranked(rows, ids, questions)
             # FAISS's cosines are rounded: the list is whole when the last one found is below the k-th for sure
             is_whole = cosines[:, -1] < _kth(cosines, ranked, k) - 2 * rounding_of(index.size)
-            is_whole |= width == index.num_entities
             parts.append(_exactly(index, queries, rows[is_whole], ids[is_whole], ranked[is_whole], k))
             wider.append(rows[~is_whole])
         pending = np.concatenate(wider)
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     order = np.lexsort((columns[1], columns[0]))
     return Shortlist(*(column[order] for column in columns))
+
+
+def _of_all(index: EntityIndex, queries: Tensor, pending: Ids, k: int, questions: Questions | None) -> Shortlist:
+    """The list of some queries out of all entities, without a search."""
+    parts = []
+    at_once = max(1, FOUND_AT_ONCE // index.num_entities)
+    for start in range(0, len(pending), at_once):
+        rows = pending[start : start + at_once]
+        ids = np.tile(np.arange(index.num_entities), (len(rows), 1))
+        parts.append(_exactly(index, queries, rows, ids, _ranked(rows, ids, questions), k))
+    return Shortlist(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _ranked(rows: Ids, ids: Ids, questions: Questions | None) -> NDArray[np.bool_]:
+    """Which entities, (q, width), have a place in the ranking of their query."""
+    if questions is None:
+        return np.ones(ids.shape, dtype=np.bool_)
+    return questions.are_ranked(np.repeat(rows, ids.shape[1]), ids.ravel()).reshape(ids.shape)
 
 
 def _kth(cosines: NDArray[np.float32], ranked: NDArray[np.bool_], k: int) -> NDArray[np.float32]:

@@ -35,11 +35,15 @@ def best_answers(scores: Tensor, ids: Tensor, k: int, tie: float = 0.0) -> Answe
     """
     ids, order = ids.sort(dim=1)
     scores, order = scores.gather(1, order).sort(dim=1, descending=True, stable=True)
+    ids = ids.gather(1, order)
     falling = -scores
-    best = falling[:, :k].contiguous()
-    num_better = torch.searchsorted(falling, best - tie)
-    num_not_worse = torch.searchsorted(falling, best + tie, right=True)
-    return Answers(ids.gather(1, order)[:, :k], scores[:, :k], (num_better + 1 + num_not_worse).double() / 2)
+    num_better = torch.searchsorted(falling, falling - tie)
+    num_not_worse = torch.searchsorted(falling, falling + tie, right=True)
+    # what ties is in the order of ids, whatever its last bits
+    by_id = ids.argsort(dim=1)
+    order = by_id.gather(1, num_better.gather(1, by_id).argsort(dim=1, stable=True))[:, :k]
+    ranks = (num_better + 1 + num_not_worse).double() / 2
+    return Answers(ids.gather(1, order), scores.gather(1, order), ranks.gather(1, order))
 
 
 def best_entities(run: LoadedRun, candidates: EntityIndex, asked: Triples, *, k: int, config: RankingConfig) -> Answers:

@@ -1,14 +1,14 @@
 """Reading JSON lines: one object of texts per line, each fault with its file and line."""
 
 import json
-import re
 from collections.abc import Collection, Iterator
+from typing import Any
 
-LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+from kalm.config import require_whole_characters
 
 
-def read_json_lines(content: bytes, place: str, keys: Collection[str]) -> Iterator[tuple[int, dict[str, str | None]]]:
-    """Line number and object of each line that is not blank; values are texts or null.
+def read_json_lines(content: bytes, place: str, keys: Collection[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number and object of each line that is not blank; values are texts or null, an `id` may be a whole number.
 
     Args:
         content: UTF-8 text.
@@ -32,8 +32,9 @@ def read_json_lines(content: bytes, place: str, keys: Collection[str]) -> Iterat
         for key, value in row.items():
             if key not in keys:
                 raise ValueError(f"{place}:{number}: unknown key {key!r}; the keys are {', '.join(keys)}")
+            if key == "id" and type(value) is int:
+                continue
             if value is not None and not isinstance(value, str):
                 raise ValueError(f"{place}:{number}: {key} must be a text or null, got {value!r}")
-            if value is not None and LONE_SURROGATE.search(value):
-                raise ValueError(f"{place}:{number}: {key} holds half a character (an escape \\ud800 to \\udfff alone)")
+            require_whole_characters(f"{place}:{number}: {key}", value or "")
         yield number, row

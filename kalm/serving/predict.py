@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from kalm.config import PredictConfig
@@ -17,7 +18,7 @@ from kalm.evaluation.loaded_run import LoadedRun, load_run
 from kalm.evaluation.triple_scores import SCORE
 from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph, Triples
 from kalm.provenance import write_text
-from kalm.serving.answers import best_entities, best_relations, known_in
+from kalm.serving.answers import Answers, best_entities, best_relations, known_in
 from kalm.serving.new_entities import read_candidates, with_new_entities
 from kalm.serving.questions import UNKNOWN, Placed, read_questions, resolve
 from kalm.text.ragged import Ids
@@ -80,11 +81,16 @@ def _answer(
     answers: list[dict[str, Any]] = [{} for _ in asked]
     asks_relation = asked[:, RELATION] == UNKNOWN
     candidates = EntityIndex(entities[:num_candidates])
-    for rows in (*_blocks(np.flatnonzero(~asks_relation)), *_blocks(np.flatnonzero(asks_relation))):
-        if asks_relation[rows[0]]:
-            best = best_relations(run, entities, asked[rows], k=config.k, config=config.ranking)
-        else:
-            best = best_entities(run, candidates, asked[rows], k=config.k, config=config.ranking)
+    for rows in (np.flatnonzero(~asks_relation), np.flatnonzero(asks_relation)):
+        if len(rows) == 0:
+            continue
+        blocks = [
+            best_relations(run, entities, asked[block], k=config.k, config=config.ranking)
+            if asks_relation[rows[0]]
+            else best_entities(run, candidates, asked[block], k=config.k, config=config.ranking)
+            for block in _blocks(rows)
+        ]
+        best = Answers(*(torch.cat(column) for column in zip(*blocks, strict=True)))
         splits = known_in(run.graph, asked[rows], best.ids)
         columns = (best.ids.tolist(), best.scores.tolist(), best.ranks.tolist(), splits)
         for row, *found in zip(rows, *columns, strict=True):

@@ -24,7 +24,7 @@ class Placed(NamedTuple):
 
     place: str
     question: Question
-    id: str | None = None  # of the asker's own, given back with the answer
+    id: str | int | None = None  # of the asker's own, given back with the answer
 
 
 class Asked(NamedTuple):

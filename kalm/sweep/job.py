@@ -196,7 +196,10 @@ def _check_trained_to_the_end(run: Path) -> None:
         JobError: the run has steps left.
     """
     training = read_config(run / "config.yaml").training
-    last = [line for line in read_logged(run / "metrics.jsonl") if "epoch" in line][-1]  # others hold validations
+    steps = [line for line in read_logged(run / "metrics.jsonl") if "epoch" in line]  # others hold validations
+    if not steps:
+        raise JobError("left no line in metrics.jsonl")
+    last = steps[-1]
     if training.max_steps is None:
         # steps are rounded up to cover the epochs; the tolerance is for the division
         ended = last["epoch"] >= training.epochs * (1 - 1e-9)
