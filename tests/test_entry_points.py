@@ -449,10 +449,8 @@ def test_help_names_the_groups_and_keys(workplace):
 def test_wandb_offline_records_and_online_without_a_key_goes_on(workplace):
     environment = {key: value for key, value in workplace.environment.items() if not key.startswith("WANDB")}
     environment["HOME"] = str(workplace.folder)  # no ~/.netrc
-    result = subprocess.run(
-        workplace.command("run.name=tracked", "tracking.wandb=online", "training.max_steps=2"), cwd=workplace.folder,
-        env=environment, capture_output=True, text=True, timeout=180, check=False,
-    )  # fmt: skip
+    command = workplace.command("run.name=tracked", "tracking.wandb=online", "training.max_steps=2")
+    result = workplace.warm_python.run(command[1:], environment=environment, cwd=workplace.folder)
     assert result.returncode == 0, result.stderr
     assert "no API key" in result.stdout
     assert list((workplace.run("tracked") / "wandb").glob("offline-run-*"))

@@ -3,8 +3,6 @@
 import gzip
 import json
 import re
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -98,14 +96,15 @@ def test_a_single_file_is_split_and_says_so(tmp_path, toy_graph):
     assert graph.digest() != load_graph("folder", path, split=replace(SPLIT, seed=1)).digest()
 
 
-def test_a_file_of_ones_own_trains_by_its_path_alone(tmp_path, toy_graph, offline_environment):
+def test_a_file_of_ones_own_trains_by_its_path_alone(tmp_path, toy_graph, warm_python, offline_environment):
     path = tmp_path / "my.tsv"
     pd.concat(frames_of(toy_graph).values()).to_csv(path, sep="\t", index=False)
     path.write_text(path.read_text() + "ann likes cat\n")
-    command = [sys.executable, str(ROOT / "launch" / "train.py"), f"data.path={path}", "data.max_bad_lines=1",
+    command = [ROOT / "launch" / "train.py", f"data.path={path}", "data.max_bad_lines=1",
                f"run.root={tmp_path}", "run.name=x", "training.batch_size=4", "training.max_steps=1",
                f"data.cache={tmp_path}"]  # fmt: skip
-    done = subprocess.run(command, env=offline_environment, capture_output=True, text=True, check=True, timeout=120)
+    done = warm_python.run(command, environment=offline_environment)
+    assert done.returncode == 0, done.stderr
     assert "the graph has no splits of its own" in done.stdout and "20 of 22 lines read, 1 refused" in done.stdout
     reading = json.loads((tmp_path / "x" / "environment.json").read_text())["reading"]
     (file,) = reading["files"]

@@ -186,7 +186,8 @@ def test_a_new_entity_with_the_text_of_another_has_its_vector(folder):
     ivy = list(run.graph.entity_labels).index("ivy")
     assert torch.equal(vectors[:10], known)
     assert torch.equal(vectors[10], known[ivy])
-    assert torch.equal(vectors[11], encode_entities(run.encoder, run.table, 64, np.array([11]))[0])
+    alone = encode_entities(run.encoder, run.table, 64, np.array([11]))[0]
+    torch.testing.assert_close(vectors[11], alone, rtol=0, atol=1e-5)  # another batch rounds otherwise
 
 
 def test_bytes_that_are_no_text_are_refused(folder):

@@ -1,8 +1,6 @@
 """Every real data set trains two steps and is evaluated through its own layout, with nothing converted by hand."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 from conftest import ROOT, shared
@@ -16,33 +14,23 @@ FOLDERS = {"umls": "UMLS", "wn18rr": "WN18RR", "fb15k237": "FB15k-237", "metaqa"
 LARGE = pytest.mark.slow
 
 
-def call(tmp_path, environment, *command: str) -> subprocess.CompletedProcess:
-    result = subprocess.run(
-        [sys.executable, *command],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return result
-
-
 @pytest.mark.parametrize("way", ["data.path", pytest.param("data.root", marks=LARGE)])
 @pytest.mark.parametrize(
     "name", ["umls", *(pytest.param(name, marks=LARGE) for name in ("wn18rr", "fb15k237", "metaqa"))]
 )
-def test_a_real_data_set_trains_two_steps_and_is_evaluated(name, way, tmp_path, offline_environment):
+def test_a_real_data_set_trains_two_steps_and_is_evaluated(name, way, tmp_path, warm_python, offline_environment):
+    def call(*command: str) -> str:
+        result = warm_python.start(command, cwd=tmp_path, environment=offline_environment).wait(timeout=900)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
     folder = shared(f"data/{FOLDERS[name]}")
     place = [f"data.path={folder}"] if way == "data.path" else [f"data={name}", f"data.root={folder}"]
-    train = call(tmp_path, offline_environment, str(ROOT / "launch" / "train.py"), *place, *TINY, "data.cache=cache")
-    assert "names for" in train.stdout
+    printed = call(str(ROOT / "launch" / "train.py"), *place, *TINY, "data.cache=cache")
+    assert "names for" in printed
     environment = json.loads((tmp_path / "runs" / "two" / "environment.json").read_text())
     assert environment["reading"]["coverage"]["named"] > 0
     assert all(file["refused"] == 0 for file in environment["reading"]["files"])
-    call(tmp_path, offline_environment, str(ROOT / "eval" / "kgc.py"), "run=runs/two", "page=false",
-         "baselines=false")  # fmt: skip
+    call(str(ROOT / "eval" / "kgc.py"), "run=runs/two", "page=false", "baselines=false")
     report = json.loads((tmp_path / "runs" / "two" / "eval" / "kgc-test.json").read_text())
     assert report["metrics"]["both"]["count"] > 0
