@@ -267,7 +267,9 @@ def test_too_many_files_are_refused(tmp_path, monkeypatch):
         unpacked(path, tmp_path / "cache")
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", gzip.compress(b"no tar"), b"PK\3\4"])
+@pytest.mark.parametrize(
+    "content", [b"", b"no archive", gzip.compress(b"no tar", mtime=0), b"PK\3\4"], ids=["empty", "text", "gzip", "zip"]
+)
 @pytest.mark.parametrize("ending", ["zip", "tar", "tar.gz", "tar.xz"])
 def test_what_is_no_archive_is_refused(tmp_path, content, ending):
     path = tmp_path / f"x.{ending}"
