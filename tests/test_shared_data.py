@@ -11,13 +11,11 @@ TINY = [
     "evaluation.num_queries=4", "run.name=two",
 ]  # fmt: skip
 FOLDERS = {"umls": "UMLS", "wn18rr": "WN18RR", "fb15k237": "FB15k-237", "metaqa": "MetaQA"}
-LARGE = pytest.mark.slow
 
 
-@pytest.mark.parametrize("way", ["data.path", pytest.param("data.root", marks=LARGE)])
-@pytest.mark.parametrize(
-    "name", ["umls", *(pytest.param(name, marks=LARGE) for name in ("wn18rr", "fb15k237", "metaqa"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["data.path", "data.root"])
+@pytest.mark.parametrize("name", FOLDERS)
 def test_a_real_data_set_trains_two_steps_and_is_evaluated(name, way, tmp_path, warm_python, offline_environment):
     def call(*command: str) -> str:
         result = warm_python.start(command, cwd=tmp_path, environment=offline_environment).wait(timeout=900)
