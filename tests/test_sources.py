@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import shared
 
-from kalm.graph.inspect import coverage
+from kalm.graph.coverage import coverage
 from kalm.graph.knowledge_graph import add_inverses
 from kalm.graph.readable import readable
 from kalm.graph.sources import load_graph

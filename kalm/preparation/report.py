@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from kalm.config import TemplateConfig
 from kalm.evaluation.report import print_columns, print_facts
-from kalm.graph.inspect import num_covered
+from kalm.graph.coverage import num_covered
 from kalm.graph.inspection import (
     HELD_OUT,
     LikePair,

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from kalm.config import PreparationConfig
 from kalm.data import read_graph
+from kalm.graph.coverage import coverage, shown
 from kalm.graph.formats.own import write_graph
-from kalm.graph.inspect import coverage, shown
 from kalm.model.loading import load_tokenizer
 from kalm.preparation import report
 from kalm.text.token_table import cached_token_table

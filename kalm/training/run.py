@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 from kalm.config import Config, Scope
 from kalm.data import read_graph
 from kalm.distributed import barrier, broadcast, rank, world_size
-from kalm.graph.inspect import coverage, shown
+from kalm.graph.coverage import coverage, shown
 from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.model.loading import build_encoder, load_saved_tokenizer, load_tokenizer, max_positions

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kalm.composition import save_config
 from kalm.config import Config
-from kalm.graph.inspect import num_covered
+from kalm.graph.coverage import num_covered
 from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.provenance import environment, write_json
 from kalm.text.token_table import data_digests

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from kalm import __version__
 from kalm.graph.building import GraphBuilder, TextKind
+from kalm.graph.coverage import num_covered
 from kalm.graph.formats.format import FolderLayout
 from kalm.graph.formats.parquet import ROWS_AT_ONCE, read_parquet
-from kalm.graph.inspect import num_covered
 from kalm.graph.knowledge_graph import HEAD, RELATION, SPLITS, TAIL, KnowledgeGraph, Triples
 from kalm.graph.readable import readable_entities
 from kalm.graph.strings import Strings
