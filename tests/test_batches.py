@@ -13,7 +13,7 @@ from kalm.config import RankingConfig
 from kalm.text.batch import SiteIds
 from kalm.training.batches import BatchMaker
 from kalm.training.hard_negatives import HardNegatives
-from kalm.training.run import check_batch
+from kalm.training.run import fit_batch
 
 RANKING = RankingConfig(batch_tokens=100, score_memory_mib=1)
 
@@ -122,8 +122,13 @@ def test_hard_negatives_are_mined_at_the_start_and_when_due(toy_graph, table, en
     ("overrides", "world_size", "message"),
     [
         (["training.batch_size=14"], 2, None),
-        (["training.batch_size=15"], 1, "training.batch_size=15: the graph has 14 training triples; set it to 14 or"),
-        (["training.batch_size=16"], 4, "set it to 12 or less"),
+        (
+            ["training.batch_size=15", "training.micro_batch_size=3"],
+            1,
+            "the graph has 14 training triples; set it to 14 or",
+        ),
+        (["training.batch_size=16", "training.micro_batch_size=4"], 4, "set it to 12 or less"),
+        (["training.batch_size=16"], 16, "set it to 0 or less with fewer processes"),
         (["training.batch_size=5", "objective.negatives.hard_per_triple=1"], 1, None),
         (["training.batch_size=6", "objective.negatives.hard_per_triple=1"], 1, "12 directed triples of each process"),
         (["training.batch_size=6", "objective.negatives.hard_per_triple=1"], 2, None),
@@ -136,7 +141,14 @@ def test_hard_negatives_are_mined_at_the_start_and_when_due(toy_graph, table, en
 )
 def test_a_batch_that_the_graph_cannot_fill_is_refused(overrides, world_size, message, toy_graph):
     if message is None:
-        check_batch(loaded(*overrides), toy_graph, world_size)
+        fit_batch(loaded(*overrides), toy_graph, world_size)
     else:
         with pytest.raises(ValueError, match=re.escape(message)):
-            check_batch(loaded(*overrides), toy_graph, world_size)
+            fit_batch(loaded(*overrides), toy_graph, world_size)
+
+
+@pytest.mark.parametrize(("world_size", "expected"), [(1, 14), (4, 12)])
+def test_a_batch_that_the_graph_cannot_fill_is_made_smaller(toy_graph, world_size, expected):
+    config = loaded("training.batch_size=128")
+    fit_batch(config, toy_graph, world_size)
+    assert config.training.batch_size == expected

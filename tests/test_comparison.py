@@ -54,6 +54,17 @@ def test_the_policy_for_ties_chooses_the_column(tmp_path):
     assert result["both"]["mr"]["first"] == 6
 
 
+def test_ranks_of_an_older_model_are_refused(runs):
+    first, second, *_ = runs
+    (first / "eval" / "kgc-test.json").write_text(json.dumps({"protocol": PROTOCOL, "step": 20}))
+    (first / "model").mkdir()
+    (first / "model" / "kalm.json").write_text('{"step": 20}')
+    compare(first, second, "test")
+    (first / "model" / "kalm.json").write_text('{"step": 25}')
+    with pytest.raises(ValueError, match=r"of step 20, and the model is of step 25 by now; evaluate it again"):
+        compare(first, second, "test")
+
+
 def test_what_cannot_be_compared_is_refused(runs, tmp_path):
     first, _, before, _ = runs
     other_filter = write_run(tmp_path / "raw", before, {**PROTOCOL, "filter": []})

@@ -319,9 +319,9 @@ BAD = {
         ["training.micro_batch_size=3"],
         ["training.micro_batch_size", "a divisor of", "got 3"],
     ),
-    "batch larger than the graph": (
-        ["training.batch_size=15"],
-        ["training.batch_size=15: the graph has 14 training triples; set it to 14 or less"],
+    "batch larger than the graph, in micro-batches": (
+        ["training.batch_size=15", "training.micro_batch_size=5"],
+        ["training.batch_size=15: the graph has 14 training triples; set it to 14 or less, and"],
     ),
     "micro-batch larger than the batch": (["training.micro_batch_size=16"], ["training.micro_batch_size", "at most"]),
     "offload without a GPU": (

@@ -134,6 +134,15 @@ def test_other_splits_than_those_of_a_graph_are_refused(frames, toy_graph):
         from_frames(dict.fromkeys(frames, frame))
 
 
+@pytest.mark.parametrize(("first", "is_noted"), [("city,link,country", True), ("Bonn,in,Europe", False)])
+def test_a_first_line_that_may_be_a_header_is_told(tmp_path, first, is_noted):
+    rows = [f"{city},in,Germany" for city in ("Bonn", "Ulm", "Kiel", "Trier")]
+    (tmp_path / "my.csv").write_text("\n".join([first, *rows, *(row.replace("in", "near") for row in rows)]))
+    split = SplitOptions(shares=(0.6, 0.2, 0.2), seed=0, inductive=True)
+    graph = load_graph("folder", tmp_path / "my.csv", split=split)
+    assert any("if it names the columns, set data.header=true" in note for note in graph.reading.notes) == is_noted
+
+
 def test_a_file_without_a_triple_is_named(tmp_path):
     (tmp_path / "empty.tsv").write_text("\n")
     with pytest.raises(ValueError, match=r"empty.tsv: no triple in it"):

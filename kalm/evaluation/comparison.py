@@ -12,6 +12,7 @@ from kalm.evaluation.kgc import direction_masks
 from kalm.evaluation.metrics import METRICS, paired_differences, rank_metrics
 from kalm.evaluation.questions import DIRECTIONS
 from kalm.evaluation.report import in_words, print_differences
+from kalm.model.loading import KALM_FILE
 from kalm.provenance import write_json
 
 COLUMN_OF = {Ties.realistic: 4, Ties.optimistic: 5, Ties.pessimistic: 6}  # in kgc-SPLIT.ranks.tsv
@@ -66,7 +67,12 @@ def _read(folder: Path, split: str) -> _Evaluated:
     for path in (described, listed):
         if not path.is_file():
             raise ValueError(f"{path}: not there; evaluate it first: python eval/kgc.py run={folder} split={split}")
-    protocol = json.loads(described.read_text(encoding="utf-8"))["protocol"]
+    result = json.loads(described.read_text(encoding="utf-8"))
+    model = folder / "model" / KALM_FILE
+    if model.is_file() and (step := json.loads(model.read_text(encoding="utf-8"))["step"]) != result["step"]:
+        raise ValueError(f"{described}: of step {result['step']}, and the model is of step {step} by now; evaluate it "
+                         f"again: python eval/kgc.py run={folder} split={split}")  # fmt: skip
+    protocol = result["protocol"]
     protocol.pop("fused", None)  # says nothing of the ranks compared here
     rows = []
     for number, line in enumerate(listed.read_text(encoding="utf-8").removesuffix("\n").split("\n"), start=1):

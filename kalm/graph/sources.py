@@ -13,7 +13,7 @@ from kalm.graph.files import find_file
 from kalm.graph.formats.codex import find_triples
 from kalm.graph.formats.registry import read_labelled
 from kalm.graph.in_memory import from_triples_factories
-from kalm.graph.knowledge_graph import SPLITS, KnowledgeGraph, Triples, contains, triple_keys
+from kalm.graph.knowledge_graph import HEAD, RELATION, SPLITS, TAIL, KnowledgeGraph, Triples, contains, triple_keys
 from kalm.graph.labelled import LabelledGraph, ReadOptions
 from kalm.graph.named import CODEX, NAMED, find_data_set
 from kalm.graph.rows import read_rows
@@ -48,7 +48,23 @@ def load_graph(
         NAMED[source].read(folder, builder)
         return complete(builder.finish(f"{folder}: {source}"), folder, split=None)
     assert path is not None
-    return complete(read_labelled(path, options, format_name), path, split)
+    return complete(with_note_of_header(read_labelled(path, options, format_name)), path, split)
+
+
+def with_note_of_header(labelled: LabelledGraph) -> LabelledGraph:
+    """The graph, with a note if the first triple of a file shares no label with any other: it may name the columns."""
+    codes = labelled.triples.get("train", np.empty((0, 3), np.int32))
+    if set(labelled.triples) != {"train"} or len(codes) < 2:
+        return labelled
+    head, relation, tail = codes[0]
+    rest = codes[1:]
+    if head == tail or np.isin(rest[:, [HEAD, TAIL]], [head, tail]).any() or (rest[:, RELATION] == relation).any():
+        return labelled
+    words = ", ".join(str(labels[int(code)]) for labels, code in (
+        (labelled.entities, head), (labelled.relations, relation), (labelled.entities, tail)
+    ))  # fmt: skip
+    note = f"the first triple ({words}) shares nothing with the others: if it names the columns, set data.header=true"
+    return replace(labelled, notes=(*labelled.notes, note))
 
 
 def load_pykeen(name: str) -> KnowledgeGraph:

@@ -52,9 +52,13 @@ def _set_up(config: Config) -> Trainer:
     device = init_distributed()
     check_device(config, device)
     graph = read_graph(config.data)
-    check_batch(config, graph, world_size())
+    wanted = config.training.batch_size
+    fit_batch(config, graph, world_size())
     for line in [*shown(graph), coverage(graph)]:
         _say(line)
+    if config.training.batch_size < wanted:
+        _say(f"note: training.batch_size={wanted} is more than the graph's training triples; a step takes "
+             f"{config.training.batch_size}")  # fmt: skip
     if config.objective.negatives.scope is Scope.rank and world_size() == 1:
         _say("note: objective.negatives.scope=rank changes nothing here: one process has the whole batch")
     tokenizer = _shared_tokenizer(config, graph)
@@ -81,18 +85,22 @@ def _set_up(config: Config) -> Trainer:
     return trainer
 
 
-def check_batch(config: Config, graph: KnowledgeGraph, world_size: int) -> None:
-    """Refuse a batch that the graph cannot fill, before the LM is loaded.
+def fit_batch(config: Config, graph: KnowledgeGraph, world_size: int) -> None:
+    """Lower a batch size that the graph cannot fill, so that a small graph trains with what is shipped.
 
     Raises:
-        ValueError: a step takes more triples, or wants more hard negatives, than the graph has.
+        ValueError: there are micro-batches to be kept, fewer triples than processes, or too few entities for the hard
+            negatives that a step wants.
     """
     batch_size, num_triples = config.training.batch_size, len(graph.triples["train"])
     if batch_size > num_triples:
-        raise ValueError(
-            f"training.batch_size={batch_size}: the graph has {num_triples} training triples; "
-            f"set it to {num_triples // world_size * world_size} or less"
-        )
+        largest = num_triples // world_size * world_size
+        if config.training.micro_batch_size is not None or largest == 0:
+            raise ValueError(
+                f"training.batch_size={batch_size}: the graph has {num_triples} training triples; set it to {largest} "
+                f"or less{', and training.micro_batch_size to match' if largest else ' with fewer processes'}"
+            )
+        batch_size = config.training.batch_size = largest
     hard_per_triple = config.objective.negatives.hard_per_triple
     num_directed = batch_size // world_size * (2 if config.objective.inverse_view else 1)
     if num_directed * hard_per_triple > graph.num_entities:
