@@ -18,6 +18,8 @@ from kalm.graph.rows import Dialect, Rows, Unfinished, cut, parse
 
 SEPARATORS = ",;\t|"
 HEADER_END = re.compile(r"[-_]header$", re.IGNORECASE)
+# what may follow NAME in the stem of a file that has its header in NAME-header.csv: nothing, or which part it is
+PART = re.compile(r"$|[-_.\d]|part\d", re.IGNORECASE)
 ANY_WIDTH = range(1, 2**16)
 MAX_HEADER = 2**20
 KEYS = ("ID", "LABEL", "START_ID", "END_ID", "TYPE", "IGNORE")
@@ -63,8 +65,8 @@ class _Header:
 def read_neo4j_csv(folder: Path, builder: GraphBuilder) -> None:
     """Add the relationships of a folder as triples, and the texts of its nodes.
 
-    Each CSV file has its header in its first line, or in a file of its own: `NAME-header.csv` for all files whose names
-    begin with NAME. An entity is an id, after its ID space and a slash where the header names one. Without a
+    Each CSV file has its header in its first line, else in a file of its own: `NAME-header.csv` for NAME and its parts,
+    such as `NAME-part1.csv` and `NAME2.csv`. An entity is an id, after its ID space and a slash where the header names one. Without a
     column `:TYPE` the file's name is the relation. For texts see `node_texts`.
 
     Raises:
@@ -76,9 +78,9 @@ def read_neo4j_csv(folder: Path, builder: GraphBuilder) -> None:
     for path in paths:
         if path in headers.values():
             continue
-        fitting = [stem for stem in headers if _stem(path).startswith(stem)]
-        apart = headers[max(fitting, key=len)] if fitting else None
-        _read_file(path, apart, builder)
+        fitting = [stem for stem in headers if _stem(path).startswith(stem) and PART.match(_stem(path)[len(stem) :])]
+        has_own = not fitting or _find_header(path) is not None
+        _read_file(path, None if has_own else headers[max(fitting, key=len)], builder)
     for path in headers.values():
         account = builder.ledger.open(path)
         for block in read_blocks(path, account):
@@ -170,6 +172,14 @@ def _header(path: Path) -> _Header:
     Raises:
         ValueError: it is no header of nodes or relationships.
     """
+    found = _find_header(path)
+    if found is None:
+        raise ValueError(f"{path}:1: no header of Neo4j, and there is no {_stem(path)}-header.csv; write one :ID for "
+                         "nodes, or one :START_ID and one :END_ID for relationships")  # fmt: skip
+    return found
+
+
+def _find_header(path: Path) -> _Header | None:
     line = read_head(path, MAX_HEADER).partition(b"\n")[0]
     for separator in SEPARATORS:
         try:
@@ -188,8 +198,7 @@ def _header(path: Path) -> _Header:
             ]
             return _Header(separator=separator, types=types, properties=properties,
                            spaces=[(match["space"] or "").strip() for match in columns])  # fmt: skip
-    raise ValueError(f"{path}:1: no header of Neo4j, and there is no {_stem(path)}-header.csv; write one :ID for "
-                     "nodes, or one :START_ID and one :END_ID for relationships")  # fmt: skip
+    return None
 
 
 def _after_first_line(blocks: Iterator[Block], account: Account) -> Iterator[Block]:
