@@ -1,5 +1,6 @@
 """Folders in the layouts that circulate: small ones, and real copies with all their quirks."""
 
+import bz2
 import gzip
 import json
 import shutil
@@ -270,10 +271,12 @@ def test_the_negatives_of_codex_are_found(codex):
     assert load_negatives("codex_s", codex, graph, "valid") is None
 
 
-def test_codex_gzipped_is_the_same(codex):
+@pytest.mark.parametrize("pack", [gzip, bz2])
+def test_codex_packed_is_the_same(codex, pack):
     expected = load_graph("codex_s", codex)
+    ending = ".gz" if pack is gzip else ".bz2"
     for path in [*codex.rglob("*.txt"), *codex.rglob("*.json")]:
-        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.with_name(f"{path.name}{ending}").write_bytes(pack.compress(path.read_bytes()))
         path.unlink()
     assert same(load_graph("codex_s", codex), expected)
 

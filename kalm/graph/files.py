@@ -37,9 +37,9 @@ class Block:
 
 
 def find_file(folder: Path, *names: str) -> Path | None:
-    """The first of the names that exists in the folder, as it is or gzipped."""
+    """The first of the names that exists in the folder, as it is or packed."""
     for name in names:
-        for path in (folder / name, folder / f"{name}.gz"):
+        for path in (folder / f"{name}{ending}" for ending in ("", *PACKED)):
             if path.is_file():
                 return path
     return None
@@ -56,7 +56,7 @@ def require_file(folder: Path, *names: str) -> Path:
         wanted = " or ".join(names)
         folders = [name for name in names if (folder / name).is_dir()]
         hint = f"; {folders[0]} is a folder" if folders else ""
-        raise ValueError(f"{folder}: there is no file {wanted} (also looked for {names[0]}.gz){hint}")
+        raise ValueError(f"{folder}: there is no file {wanted} (nor one with {' or '.join(PACKED)}){hint}")
     return path
 
 
