@@ -329,7 +329,15 @@ def test_wikidata5m_takes_the_first_alias(wikidata5m):
     assert same(load_graph("folder", wikidata5m), graph)
 
 
-@pytest.mark.parametrize(("line", "message"), [(b"Q1\n", "no tab, expected id and text"), (b"Q1\t\xff\n", "not UTF-8")])
+WRONG_ALIASES = [
+    (b"Q1\n", "no tab, expected id and text"),
+    (b"Q1\t\xff\n", "not UTF-8"),
+    (b"\tAda\n", "an empty id"),
+    (b"\0\tAda\n", "an empty id, or a NUL byte in it"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), WRONG_ALIASES)
 def test_wrong_aliases_are_refused_with_their_line(wikidata5m, line, message):
     (wikidata5m / "wikidata5m_entity.txt").write_bytes(b"Q2\ttwo\n" + line)
     with pytest.raises(ValueError, match=rf"wikidata5m_entity\.txt:2: {message}"):

@@ -213,6 +213,8 @@ FAULTY_FILES = {
     "a row too long": ({"e_csv": ":START_ID,:END_ID,:TYPE\n1,2,R,x\n"}, "the header in e.csv has 3 columns"),
     "an empty id": ({"e_csv": ":START_ID(A),:END_ID(A),:TYPE\n1,,R\n"}, "e.csv:2: an empty column"),
     "an empty type": ({"e_csv": ":START_ID,:END_ID,:TYPE\n1,2, \n"}, "e.csv:2: an empty column"),
+    "a node without id": ({"e_csv": ":START_ID,:END_ID\n1,2\n", "n_csv": ":ID,name\n1,Ann\n ,Bob\n"}, "n.csv:3: an empty id; mend"),
+    "a node with NUL": ({"e_csv": ":START_ID,:END_ID\n1,2\n", "n_csv": ":ID(A),name\n1\0,Ann\n"}, "n.csv:2: a NUL byte in an id"),
     "NUL": ({"e_csv": ":START_ID,:END_ID,:TYPE\n1,2\0,R\n"}, "e.csv:2: a NUL byte"),
     "a quote that is open": ({"e_csv": ':START_ID,:END_ID,:TYPE\n1,"2,R\n'}, "e.csv:2: a quote that is never closed"),
     "not UTF-8": ({"e_csv": b":START_ID,:END_ID,:TYPE\n1,\xff,R\n"}, "e.csv:2: not UTF-8"),

@@ -44,8 +44,11 @@ def counts(account) -> tuple[int, ...]:
     return account.lines, account.read, account.refused, account.blank, account.comment
 
 
-def reference(content: bytes, num_columns=range(3, 4), can_be_empty=False):
-    """Rows, and lines, read, refused, blank and comment: one line after the other, nothing clever."""
+def reference(content: bytes, num_columns=range(3, 4), num_labels=3):
+    """Rows, and lines, read, refused, blank and comment: one line after the other, nothing clever.
+
+    Of each row the first `num_labels` cells must be labels.
+    """
     raw_lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if raw_lines[-1] == b"":
         raw_lines.pop()
@@ -59,7 +62,7 @@ def reference(content: bytes, num_columns=range(3, 4), can_be_empty=False):
         except UnicodeDecodeError:
             num_refused += 1
             continue
-        if len(cells) not in num_columns or (not can_be_empty and (not all(cells) or "\0" in "".join(cells))):
+        if len(cells) not in num_columns or not all(cells[:num_labels]) or "\0" in "".join(cells[:num_labels]):
             num_refused += 1
             continue
         found.append(tuple(cells))
@@ -107,11 +110,11 @@ def test_texts_are_those_of_the_reference_too(folder, block_bytes):
         path.write_bytes(content)
         if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
             return
-        expected, expected_counts = reference(content, range(2, 4), can_be_empty=True)
+        expected, expected_counts = reference(content, range(2, 4), num_labels=1)
         account = Ledger(MANY).open(path)
         found = []
         for columns in read_texts(path, account, range(2, 4)):
-            lists = [column if isinstance(column, list) else column.to_pylist() for column in columns]
+            lists = [column.to_pylist() for column in columns]
             found += zip(*lists, strict=True)
         assert [tuple(cell.strip() for cell in row) for row in found] == [(*row, "")[:3] for row in expected]
         assert counts(account) == expected_counts

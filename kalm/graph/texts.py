@@ -75,10 +75,7 @@ def read_columns(path: Path, builder: GraphBuilder, widths: range) -> list[pa.Ar
     Raises:
         ValueError: more lines are bad than may be.
     """
-    parts = [
-        [column if isinstance(column, pa.Array) else pa.array(column, pa.large_string()) for column in columns]
-        for columns in read_texts(path, builder.ledger.open(path), widths)
-    ]
+    parts = list(read_texts(path, builder.ledger.open(path), widths))
     if not parts:
         return [pa.array([], pa.large_string())] * widths[-1]
     columns = [pc.utf8_trim_whitespace(pa.concat_arrays(column)) for column in zip(*parts, strict=True)]

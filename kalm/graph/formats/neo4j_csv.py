@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from kalm.graph.building import GraphBuilder, bad_labels, encode
 from kalm.graph.files import PACKED, Block, read_blocks, read_head
 from kalm.graph.formats.format import FolderLayout, suffix
 from kalm.graph.formats.neo4j_json import node_texts
-from kalm.graph.rows import Dialect, Rows, Unfinished, cut, parse
+from kalm.graph.rows import Dialect, Rows, Unfinished, count_rows, cut, parse
 
 SEPARATORS = ",;\t|"
 HEADER_END = re.compile(r"[-_]header$", re.IGNORECASE)
@@ -122,9 +123,10 @@ class _Nodes:
         self._builder.add_texts("entity_descriptions", ids, descriptions)
 
     def add(self, rows: Rows, account: Account) -> None:
-        account.refuse_all(rows.faults)
-        account.read += sum(rows.num_lines)
-        self.add_prepared(self._texts(self._header.ids(rows.columns, "ID"), rows.columns))
+        ids = self._header.ids(rows.columns, "ID")
+        is_good = count_rows(rows, ids, account)
+        columns = [list(compress(column, is_good)) for column in rows.columns]
+        self.add_prepared(self._texts(ids.filter(pa.array(is_good)), columns))
 
     def _texts(self, ids: pa.Array, columns: list[list[str]]) -> _Texts:
         header = self._header
