@@ -282,8 +282,9 @@ def test_codex_packed_is_the_same(codex, pack):
 
 
 WRONG_TEXTS = {
-    "no JSON": ("{", "entities.json: not JSON"),
-    "too deep": ("[" * 100_000, "entities.json: not JSON (nested too deeply)"),
+    "no JSON": ('{\n"Q1": x}', "entities.json: not JSON (Expecting value, line 2, column 7); download it again"),
+    "too deep": ("[" * 100_000, "entities.json: nested too deeply"),
+    "half a character": ('{"Q1": {"label": "\\ud800"}}', "entities.json: half of a surrogate pair"),
     "a list": ("[]", "entities.json: expected {"),
     "no text": ('{"Q1": {"label": 1}}', "Q1 has no text label and description"),
     "no entry": ('{"Q1": "Ada"}', "Q1 has no text label and description"),

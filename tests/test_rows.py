@@ -145,6 +145,12 @@ def test_csv_that_python_writes_is_read_as_it_was(folder, block_bytes):
     check()
 
 
+def test_a_quoted_field_may_be_long(folder):
+    path = folder / "long.csv"
+    path.write_text(f'ann,likes,"{"x" * 200_000}"\n')
+    assert labelled_triples(read_labelled(path, ReadOptions())) == [("ann", "likes", "x" * 200_000)]
+
+
 def test_a_quote_that_is_never_closed_costs_its_own_line_alone(folder, block_bytes):
     path = folder / "open.csv"
     path.write_text('a,r,b\n"a,r,b\nb,r,a\n')

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from kalm.graph.account import Account, Fault, Ledger
 from kalm.graph.building import bad_labels
-from kalm.graph.files import BYTE_ORDER_MARK, Block, read_blocks
+from kalm.graph.files import BYTE_ORDER_MARK, MAX_LINE_BYTES, Block, read_blocks
 
 MAX_RECORD_LINES = 100  # of a record with line feeds between quotes
 NUM_THREADS = 2  # blocks that are read at once; Arrow has threads of its own besides
@@ -27,6 +27,8 @@ SHOWN = 80  # characters of a bad line in a message
 SEPARATOR_NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar", " ": "space"}
 
 Item = TypeVar("Item")
+
+csv.field_size_limit(MAX_LINE_BYTES)  # Python's own limit is 131,072 characters
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
