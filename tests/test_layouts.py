@@ -172,6 +172,23 @@ def test_the_published_descriptions_of_freebase_are_unquoted(tmp_path, line_end)
     }
 
 
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        (r'"Gilroy,\tand\r\nmore"@en', "Gilroy, and more"),
+        (r'"Andr\u00e9 C:\\new"@en', r"André C:\new"),
+        (r'"\ud83d\ude00 \ud800x\udc00"@en', "\U0001f600 \ufffdx\ufffd"),
+        (r'"he said \"no\""@en', 'he said "no"'),
+        (r'"a\u0000b \u12 \Tea"@en', "a b u12 Tea"),
+    ],
+)
+def test_escapes_of_freebase_become_their_characters(tmp_path, written, text):
+    write_splits(tmp_path, "/m/1\t/r/x\t/m/2\n")
+    (tmp_path / "FB15k_mid2name.txt").write_text("/m/1\tOne\n")
+    (tmp_path / "FB15k_mid2description.txt").write_text(f"/m/1\t{written}\n")
+    assert texts_of(load_graph("folder", tmp_path))["/m/1"] == ("One", text)
+
+
 # UMLS, MetaQA
 
 
