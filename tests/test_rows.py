@@ -159,6 +159,32 @@ def test_a_quote_that_is_never_closed_costs_its_own_line_alone(folder, block_byt
     assert found.accounts[0].examples == [f"{path}:2: a quote that is never closed"]
 
 
+def test_lines_that_are_too_long_are_refused_wherever_blocks_end(folder, block_bytes, monkeypatch):
+    monkeypatch.setattr(files, "MAX_LINE_BYTES", 12)
+
+    @given(st.lists(st.integers(1, 20), max_size=12), st.booleans())
+    @settings(max_examples=150, deadline=None)
+    def check(lengths, is_ended):
+        path = folder / "long.txt"
+        lines = [chr(97 + place).encode() * length for place, length in enumerate(lengths)]
+        path.write_bytes(b"\n".join(lines) + b"\n" * is_ended)
+        account = Ledger(MANY).open(path)
+        found = {}
+        for block in files.read_blocks(path, account):
+            for number, line in enumerate(block.content.split(b"\n")[: block.num_lines], start=block.first_line):
+                found[number] = line
+        expected = {number: line for number, line in enumerate(lines, start=1) if len(line) <= 12}
+        if not lengths and is_ended:
+            expected = {1: b""}
+        assert found == expected
+        assert (account.lines, account.refused) == (
+            max(len(lines), int(is_ended)),
+            len(lines) - sum(map(bool, expected.values())),
+        )
+
+    check()
+
+
 def test_only_line_feeds_end_a_line(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("a\tone\u2028two\x0cthree\n", encoding="utf-8")
