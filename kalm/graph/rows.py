@@ -21,6 +21,7 @@ from kalm.graph.account import Account, Fault, Ledger
 from kalm.graph.building import bad_labels
 from kalm.graph.files import BYTE_ORDER_MARK, MAX_LINE_BYTES, Block, read_blocks
 
+ANY_WIDTH = range(1, 2**16)  # columns of a line of which nothing is known
 MAX_RECORD_LINES = 100  # of a record with line feeds between quotes
 NUM_THREADS = 2  # blocks that are read at once; Arrow has threads of its own besides
 SHOWN = 80  # characters of a bad line in a message

@@ -11,21 +11,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kalm.graph.account import Account
-from kalm.graph.building import GraphBuilder, bad_labels, encode
+from kalm.graph.building import EncodedTriples, GraphBuilder, bad_labels, encode_good
 from kalm.graph.files import PACKED, Block, read_blocks, read_head
 from kalm.graph.formats.format import FolderLayout, suffix
 from kalm.graph.formats.neo4j_json import node_texts
-from kalm.graph.rows import Dialect, Rows, Unfinished, count_rows, cut, parse
+from kalm.graph.rows import ANY_WIDTH, Dialect, Rows, Unfinished, count_rows, cut, parse
 
 SEPARATORS = ",;\t|"
 HEADER_END = re.compile(r"[-_]header$", re.IGNORECASE)
 # what may follow NAME in the stem of a file that has its header in NAME-header.csv: nothing, or which part it is
 PART = re.compile(r"$|[-_.\d]|part\d", re.IGNORECASE)
-ANY_WIDTH = range(1, 2**16)
 MAX_HEADER = 2**20
 KEYS = ("ID", "LABEL", "START_ID", "END_ID", "TYPE", "IGNORE")
 _Texts = tuple[pa.Array, list[str], list[str]]  # ids, names, descriptions
-_Encoded = tuple[pa.DictionaryArray, pa.DictionaryArray]  # ends, relations
 # name, type, ID space, and options that Neo4j 5 has in braces
 _COLUMN = re.compile(r"^(?P<name>[^:]*)(?::(?P<type>[^({]*)(?:\((?P<space>[^)]*)\))?(?:\{[^}]*\})?)?$")
 
@@ -67,8 +65,8 @@ def read_neo4j_csv(folder: Path, builder: GraphBuilder) -> None:
     """Add the relationships of a folder as triples, and the texts of its nodes.
 
     Each CSV file has its header in its first line, else in a file of its own: `NAME-header.csv` for NAME and its parts,
-    such as `NAME-part1.csv` and `NAME2.csv`. An entity is an id, after its ID space and a slash where the header names one. Without a
-    column `:TYPE` the file's name is the relation. For texts see `node_texts`.
+    such as `NAME-part1.csv` and `NAME2.csv`. An entity is an id, after its ID space and a slash where the header names
+    one. Without a column `:TYPE` the file's name is the relation. For texts see `node_texts`.
 
     Raises:
         ValueError: a header is missing or wrong, or more lines are bad than may be.
@@ -146,14 +144,11 @@ class _Relationships:
     def __init__(self, header: _Header, name: str, builder: GraphBuilder) -> None:
         self._header, self._name, self._builder = header, name, builder
 
-    def prepare(self, columns: list[pa.Array]) -> _Encoded | None:
+    def prepare(self, columns: list[pa.Array]) -> EncodedTriples | None:
         """The triples of lines as Arrow found them, unless a label is bad."""
-        heads, relations, tails = self._triples(columns)
-        ends, relations = encode(heads, tails), encode(relations)
-        is_bad = bad_labels(ends.dictionary).any() or bad_labels(relations.dictionary).any()
-        return None if is_bad else (ends, relations)
+        return encode_good(*self._triples(columns))
 
-    def add_prepared(self, encoded: _Encoded) -> None:
+    def add_prepared(self, encoded: EncodedTriples) -> None:
         self._builder.add_good("train", *encoded)
 
     def add(self, rows: Rows, account: Account) -> None:
