@@ -1,5 +1,6 @@
 """Folders in the layouts that circulate: small ones, and real copies with all their quirks."""
 
+import bz2
 import gzip
 import json
 import shutil
@@ -171,6 +172,23 @@ def test_the_published_descriptions_of_freebase_are_unquoted(tmp_path, line_end)
     }
 
 
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        (r'"Gilroy,\tand\r\nmore"@en', "Gilroy, and more"),
+        (r'"Andr\u00e9 C:\\new"@en', r"André C:\new"),
+        (r'"\ud83d\ude00 \ud800x\udc00"@en', "\U0001f600 \ufffdx\ufffd"),
+        (r'"he said \"no\""@en', 'he said "no"'),
+        (r'"a\u0000b \u12 \Tea"@en', "a b u12 Tea"),
+    ],
+)
+def test_escapes_of_freebase_become_their_characters(tmp_path, written, text):
+    write_splits(tmp_path, "/m/1\t/r/x\t/m/2\n")
+    (tmp_path / "FB15k_mid2name.txt").write_text("/m/1\tOne\n")
+    (tmp_path / "FB15k_mid2description.txt").write_text(f"/m/1\t{written}\n")
+    assert texts_of(load_graph("folder", tmp_path))["/m/1"] == ("One", text)
+
+
 # UMLS, MetaQA
 
 
@@ -270,17 +288,20 @@ def test_the_negatives_of_codex_are_found(codex):
     assert load_negatives("codex_s", codex, graph, "valid") is None
 
 
-def test_codex_gzipped_is_the_same(codex):
+@pytest.mark.parametrize("pack", [gzip, bz2])
+def test_codex_packed_is_the_same(codex, pack):
     expected = load_graph("codex_s", codex)
+    ending = ".gz" if pack is gzip else ".bz2"
     for path in [*codex.rglob("*.txt"), *codex.rglob("*.json")]:
-        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.with_name(f"{path.name}{ending}").write_bytes(pack.compress(path.read_bytes()))
         path.unlink()
     assert same(load_graph("codex_s", codex), expected)
 
 
 WRONG_TEXTS = {
-    "no JSON": ("{", "entities.json: not JSON"),
-    "too deep": ("[" * 100_000, "entities.json: not JSON (nested too deeply)"),
+    "no JSON": ('{\n"Q1": x}', "entities.json: not JSON (Expecting value, line 2, column 7); download it again"),
+    "too deep": ("[" * 100_000, "entities.json: nested too deeply"),
+    "half a character": ('{"Q1": {"label": "\\ud800"}}', "entities.json: half of a surrogate pair"),
     "a list": ("[]", "entities.json: expected {"),
     "no text": ('{"Q1": {"label": 1}}', "Q1 has no text label and description"),
     "no entry": ('{"Q1": "Ada"}', "Q1 has no text label and description"),
@@ -326,7 +347,15 @@ def test_wikidata5m_takes_the_first_alias(wikidata5m):
     assert same(load_graph("folder", wikidata5m), graph)
 
 
-@pytest.mark.parametrize(("line", "message"), [(b"Q1\n", "no tab, expected id and text"), (b"Q1\t\xff\n", "not UTF-8")])
+WRONG_ALIASES = [
+    (b"Q1\n", "no tab, expected id and text"),
+    (b"Q1\t\xff\n", "not UTF-8"),
+    (b"\tAda\n", "an empty id"),
+    (b"\0\tAda\n", "an empty id, or a NUL byte in it"),
+]
+
+
+@pytest.mark.parametrize(("line", "message"), WRONG_ALIASES)
 def test_wrong_aliases_are_refused_with_their_line(wikidata5m, line, message):
     (wikidata5m / "wikidata5m_entity.txt").write_bytes(b"Q2\ttwo\n" + line)
     with pytest.raises(ValueError, match=rf"wikidata5m_entity\.txt:2: {message}"):

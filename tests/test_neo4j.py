@@ -176,6 +176,19 @@ def test_headers_may_stand_in_files_of_their_own(tmp_path):
     assert sorted(triples) == sorted(expected)
 
 
+def test_a_file_with_its_own_header_is_not_read_under_that_of_another(tmp_path):
+    (tmp_path / "person-header.csv").write_text(":ID,name\n")
+    (tmp_path / "person.csv").write_text("1,Ann\n2,Bob\n")
+    (tmp_path / "person2.csv").write_text("3,Cy\n")
+    (tmp_path / "person_knows.csv").write_text(":START_ID,:END_ID\n1,2\n")
+    triples, names, *_ = read(tmp_path)
+    assert triples == [("1", "person_knows", "2")]
+    assert names == {"1": "Ann", "2": "Bob", "3": "Cy"}
+    (tmp_path / "persons.csv").write_text("4,Di\n")  # another name, not a part
+    with pytest.raises(ValueError, match=r"persons\.csv:1: no header of Neo4j"):
+        read(tmp_path)
+
+
 def test_ids_of_one_space_are_labels_as_they_are(tmp_path):
     folder = folder_of(
         tmp_path, nodes_csv=":ID;name\n007;Bond\n8;M\n", edges_csv=":START_ID;:END_ID;:TYPE\n007;8;KNOWS\n"
@@ -200,6 +213,8 @@ FAULTY_FILES = {
     "a row too long": ({"e_csv": ":START_ID,:END_ID,:TYPE\n1,2,R,x\n"}, "the header in e.csv has 3 columns"),
     "an empty id": ({"e_csv": ":START_ID(A),:END_ID(A),:TYPE\n1,,R\n"}, "e.csv:2: an empty column"),
     "an empty type": ({"e_csv": ":START_ID,:END_ID,:TYPE\n1,2, \n"}, "e.csv:2: an empty column"),
+    "a node without id": ({"e_csv": ":START_ID,:END_ID\n1,2\n", "n_csv": ":ID,name\n1,Ann\n ,Bob\n"}, "n.csv:3: an empty id; mend"),
+    "a node with NUL": ({"e_csv": ":START_ID,:END_ID\n1,2\n", "n_csv": ":ID(A),name\n1\0,Ann\n"}, "n.csv:2: a NUL byte in an id"),
     "NUL": ({"e_csv": ":START_ID,:END_ID,:TYPE\n1,2\0,R\n"}, "e.csv:2: a NUL byte"),
     "a quote that is open": ({"e_csv": ':START_ID,:END_ID,:TYPE\n1,"2,R\n'}, "e.csv:2: a quote that is never closed"),
     "not UTF-8": ({"e_csv": b":START_ID,:END_ID,:TYPE\n1,\xff,R\n"}, "e.csv:2: not UTF-8"),

@@ -232,6 +232,7 @@ DAMAGES = {
     "half a table": ("entities.parquet", b"PAR1", "entities.parquet: not whole"),
     "no texts": ("relations.parquet", None, "relations.parquet: the file is missing"),
     "another form": ("datasheet.json", b'{"form": 2}', "written in form 2, and this version reads 1"),
+    "a sheet nested to no end": ("datasheet.json", b"[" * 100_000, "datasheet.json: not the data sheet of an imported"),
     "no sheet": ("datasheet.json", b"{", "datasheet.json: not the data sheet of an imported graph"),
 }
 

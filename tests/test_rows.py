@@ -44,8 +44,11 @@ def counts(account) -> tuple[int, ...]:
     return account.lines, account.read, account.refused, account.blank, account.comment
 
 
-def reference(content: bytes, num_columns=range(3, 4), can_be_empty=False):
-    """Rows, and lines, read, refused, blank and comment: one line after the other, nothing clever."""
+def reference(content: bytes, num_columns=range(3, 4), num_labels=3):
+    """Rows, and lines, read, refused, blank and comment: one line after the other, nothing clever.
+
+    Of each row the first `num_labels` cells must be labels.
+    """
     raw_lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if raw_lines[-1] == b"":
         raw_lines.pop()
@@ -59,7 +62,7 @@ def reference(content: bytes, num_columns=range(3, 4), can_be_empty=False):
         except UnicodeDecodeError:
             num_refused += 1
             continue
-        if len(cells) not in num_columns or (not can_be_empty and (not all(cells) or "\0" in "".join(cells))):
+        if len(cells) not in num_columns or not all(cells[:num_labels]) or "\0" in "".join(cells[:num_labels]):
             num_refused += 1
             continue
         found.append(tuple(cells))
@@ -107,11 +110,11 @@ def test_texts_are_those_of_the_reference_too(folder, block_bytes):
         path.write_bytes(content)
         if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
             return
-        expected, expected_counts = reference(content, range(2, 4), can_be_empty=True)
+        expected, expected_counts = reference(content, range(2, 4), num_labels=1)
         account = Ledger(MANY).open(path)
         found = []
         for columns in read_texts(path, account, range(2, 4)):
-            lists = [column if isinstance(column, list) else column.to_pylist() for column in columns]
+            lists = [column.to_pylist() for column in columns]
             found += zip(*lists, strict=True)
         assert [tuple(cell.strip() for cell in row) for row in found] == [(*row, "")[:3] for row in expected]
         assert counts(account) == expected_counts
@@ -142,12 +145,44 @@ def test_csv_that_python_writes_is_read_as_it_was(folder, block_bytes):
     check()
 
 
+def test_a_quoted_field_may_be_long(folder):
+    path = folder / "long.csv"
+    path.write_text(f'ann,likes,"{"x" * 200_000}"\n')
+    assert labelled_triples(read_labelled(path, ReadOptions())) == [("ann", "likes", "x" * 200_000)]
+
+
 def test_a_quote_that_is_never_closed_costs_its_own_line_alone(folder, block_bytes):
     path = folder / "open.csv"
     path.write_text('a,r,b\n"a,r,b\nb,r,a\n')
     found = read_labelled(path, ReadOptions(max_bad_lines=1))
     assert labelled_triples(found) == [("a", "r", "b"), ("b", "r", "a")]
     assert found.accounts[0].examples == [f"{path}:2: a quote that is never closed"]
+
+
+def test_lines_that_are_too_long_are_refused_wherever_blocks_end(folder, block_bytes, monkeypatch):
+    monkeypatch.setattr(files, "MAX_LINE_BYTES", 12)
+
+    @given(st.lists(st.integers(1, 20), max_size=12), st.booleans())
+    @settings(max_examples=150, deadline=None)
+    def check(lengths, is_ended):
+        path = folder / "long.txt"
+        lines = [chr(97 + place).encode() * length for place, length in enumerate(lengths)]
+        path.write_bytes(b"\n".join(lines) + b"\n" * is_ended)
+        account = Ledger(MANY).open(path)
+        found = {}
+        for block in files.read_blocks(path, account):
+            for number, line in enumerate(block.content.split(b"\n")[: block.num_lines], start=block.first_line):
+                found[number] = line
+        expected = {number: line for number, line in enumerate(lines, start=1) if len(line) <= 12}
+        if not lengths and is_ended:
+            expected = {1: b""}
+        assert found == expected
+        assert (account.lines, account.refused) == (
+            max(len(lines), int(is_ended)),
+            len(lines) - sum(map(bool, expected.values())),
+        )
+
+    check()
 
 
 def test_only_line_feeds_end_a_line(tmp_path):

@@ -1,5 +1,6 @@
 """Reading graphs: real copies with their quirks, and folders that are wrong."""
 
+import bz2
 import gzip
 
 import numpy as np
@@ -67,6 +68,18 @@ def test_a_byte_order_mark_and_gzip_do_not_change_the_graph(toy_folder):
     (toy_folder / "train.txt.gz").write_bytes(gzip.compress(b"\xef\xbb\xbf" + train.read_bytes()))
     train.unlink()
     assert load_graph("folder", toy_folder).digest() == expected
+
+
+@pytest.mark.parametrize(("pack", "ending"), [(gzip, ".gz"), (bz2, ".bz2")])
+def test_packed_texts_beside_the_splits_are_read(toy_folder, pack, ending):
+    expected = load_graph("folder", toy_folder)
+    assert expected.num_named
+    for path in list(toy_folder.iterdir()):
+        path.with_name(f"{path.name}{ending}").write_bytes(pack.compress(path.read_bytes()))
+        path.unlink()
+    found = load_graph("folder", toy_folder)
+    assert found.entity_names == expected.entity_names
+    assert found.relation_names == expected.relation_names
 
 
 def test_inverses_stand_beside_their_triples():

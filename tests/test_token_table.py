@@ -89,6 +89,18 @@ def test_the_cached_table_is_the_built_one_and_is_found_again(tmp_path, toy_grap
     assert folder.name == table_digest(toy_graph, tokenizer, template)
 
 
+@pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt()])
+def test_a_table_that_cannot_be_saved_leaves_nothing(tmp_path, toy_graph, template, tokenizer, monkeypatch, error):
+    def save(rows, folder, name):
+        (folder / name).write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(token_table.RaggedArray, "save", save)
+    with pytest.raises(type(error)):
+        cached_token_table(toy_graph, tokenizer, template, tmp_path)
+    assert not list((tmp_path / "tokens").iterdir())
+
+
 def test_whatever_the_table_depends_on_names_it(toy_graph, template, tokenizer):
     digests = {
         table_digest(toy_graph, tokenizer, template),

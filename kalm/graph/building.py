@@ -13,6 +13,7 @@ from kalm.graph.labelled import NO_TEXTS, Codes, LabelledGraph, LabelledTexts, R
 
 MERGE_AT = 2**23  # labels of single blocks kept before they become one dictionary
 
+EncodedTriples = tuple[pa.DictionaryArray, pa.DictionaryArray]  # heads then tails, and relations
 TextKind = Literal["entity_names", "entity_descriptions", "relation_names", "inverse_names"]
 
 
@@ -149,6 +150,12 @@ class GraphBuilder:
 def encode(*columns: pa.Array) -> pa.DictionaryArray:
     """The columns, one after the other, as codes and the distinct labels."""
     return (columns[0] if len(columns) == 1 else pa.concat_arrays(columns)).dictionary_encode()
+
+
+def encode_good(heads: pa.Array, relations: pa.Array, tails: pa.Array) -> EncodedTriples | None:
+    """The n triples as `GraphBuilder.add_good` takes them, or None where a label is bad."""
+    encoded = encode(heads, tails), encode(relations)
+    return None if any(bad_labels(column.dictionary).any() for column in encoded) else encoded
 
 
 def bad_labels(labels: pa.Array) -> NDArray[np.bool_]:

@@ -10,8 +10,8 @@ def coverage(graph: KnowledgeGraph) -> str:
     splits = " / ".join(f"{len(rows):,} {split}" for split, rows in graph.triples.items())
     return (
         f"{graph.num_entities:,} entities, {graph.num_relations:,} relations, {splits} triples; "
-        f"names for {_share(covered['named'], graph.num_entities)}, "
-        f"descriptions for {_share(covered['described'], graph.num_entities)} of the entities"
+        f"names for {share(covered['named'], graph.num_entities)}, "
+        f"descriptions for {share(covered['described'], graph.num_entities)} of the entities"
     )
 
 
@@ -26,5 +26,6 @@ def shown(graph: KnowledgeGraph) -> list[str]:
     return [] if graph.reading is None else graph.reading.lines()
 
 
-def _share(part: int, whole: int) -> str:
-    return f"{part:,} ({part / whole:.1%})"
+def share(part: int, whole: int) -> str:
+    """A number, and which share of the whole it is."""
+    return f"{part:,} ({part / max(whole, 1):.1%})"

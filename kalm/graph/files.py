@@ -37,9 +37,9 @@ class Block:
 
 
 def find_file(folder: Path, *names: str) -> Path | None:
-    """The first of the names that exists in the folder, as it is or gzipped."""
+    """The first of the names that exists in the folder, as it is or packed."""
     for name in names:
-        for path in (folder / name, folder / f"{name}.gz"):
+        for path in (folder / f"{name}{ending}" for ending in ("", *PACKED)):
             if path.is_file():
                 return path
     return None
@@ -56,7 +56,7 @@ def require_file(folder: Path, *names: str) -> Path:
         wanted = " or ".join(names)
         folders = [name for name in names if (folder / name).is_dir()]
         hint = f"; {folders[0]} is a folder" if folders else ""
-        raise ValueError(f"{folder}: there is no file {wanted} (also looked for {names[0]}.gz){hint}")
+        raise ValueError(f"{folder}: there is no file {wanted} (nor one with {' or '.join(PACKED)}){hint}")
     return path
 
 
@@ -84,18 +84,41 @@ def read_blocks(path: Path, account: Account) -> Iterator[Block]:
             end = data.rfind(b"\n") + 1
             if end:
                 content, rest = rest + data[:end], data[end:]
-                num_lines = content.count(b"\n")
-                account.lines += num_lines
-                yield Block(content, line, num_lines, is_last=False)
-                line += num_lines
+                yield from _without_overlong(content, line, account)
+                line += content.count(b"\n")
             else:
                 rest += data
             if len(rest) > MAX_LINE_BYTES:
-                account.lines += 1
-                account.refuse(Fault(line, f"a line of more than {MAX_LINE_BYTES // 2**20} MiB", "split the line"))
+                _refuse_overlong(line, account)
                 rest, is_overlong = b"", True
     account.lines += bool(rest)
     yield Block(rest, line, int(bool(rest)), is_last=True)
+
+
+def _without_overlong(content: bytes, line: int, account: Account) -> Iterator[Block]:
+    """Whole lines in blocks, counted, between those that are too long, which are refused."""
+    start = place = 0  # of the next block, and of the first line that has not been measured
+    while len(content) - place > MAX_LINE_BYTES:
+        if end := content.rfind(b"\n", place, place + MAX_LINE_BYTES + 1) + 1:
+            place = end
+            continue
+        yield from _counted(content[start:place], line, account)
+        line += content.count(b"\n", start, place) + 1
+        _refuse_overlong(line - 1, account)
+        start = place = content.index(b"\n", place) + 1
+    yield from _counted(content[start:], line, account)
+
+
+def _counted(content: bytes, line: int, account: Account) -> Iterator[Block]:
+    if content:
+        num_lines = content.count(b"\n")
+        account.lines += num_lines
+        yield Block(content, line, num_lines, is_last=False)
+
+
+def _refuse_overlong(line: int, account: Account) -> None:
+    account.lines += 1
+    account.refuse(Fault(line, f"a line of more than {MAX_LINE_BYTES // 2**20} MiB", "split the line"))
 
 
 class Readable(Protocol):

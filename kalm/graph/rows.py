@@ -12,19 +12,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
+from numpy.typing import NDArray
 
 from kalm.graph.account import Account, Fault, Ledger
-from kalm.graph.files import BYTE_ORDER_MARK, Block, read_blocks
+from kalm.graph.building import bad_labels
+from kalm.graph.files import BYTE_ORDER_MARK, MAX_LINE_BYTES, Block, read_blocks
 
+ANY_WIDTH = range(1, 2**16)  # columns of a line of which nothing is known
 MAX_RECORD_LINES = 100  # of a record with line feeds between quotes
 NUM_THREADS = 2  # blocks that are read at once; Arrow has threads of its own besides
 SHOWN = 80  # characters of a bad line in a message
 SEPARATOR_NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar", " ": "space"}
 
 Item = TypeVar("Item")
+
+csv.field_size_limit(MAX_LINE_BYTES)  # Python's own limit is 131,072 characters
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -233,7 +238,7 @@ def _ahead(items: Iterable[Item]) -> Iterator[Item]:
     yield from waiting
 
 
-def read_texts(path: Path, account: Account, widths: range) -> Iterator[list[Any]]:
+def read_texts(path: Path, account: Account, widths: range) -> Iterator[list[pa.Array]]:
     """The columns of a file of tab-separated texts, block by block; as many as a line may have, some of them empty.
 
     Raises:
@@ -243,18 +248,32 @@ def read_texts(path: Path, account: Account, widths: range) -> Iterator[list[Any
 
     def prepare(columns: list[pa.Array]) -> list[pa.Array] | None:
         # a line of white space is blank, which only the exact parser says
-        has_empty = pc.any(pc.equal(pc.utf8_trim_whitespace(columns[0]), "")).as_py()
-        return None if has_empty else columns
+        return None if bad_labels(columns[0]).any() else columns
 
     dialect = Dialect(separator="\t", quotes=False, widths=widths)
     for rows in parse(read_blocks(path, account), dialect, account, prepare, taken.append):
         # in the order of the file, since a later text of a label counts
         yield from taken
         taken.clear()
-        account.refuse_all(rows.faults)
-        account.read += len(rows.lines)
-        yield rows.columns
+        columns = [pa.array(column, pa.large_string()) for column in rows.columns]
+        is_good = pa.array(count_rows(rows, columns[0], account))
+        yield [column.filter(is_good) for column in columns]
     yield from taken
+
+
+def count_rows(rows: Rows, ids: pa.Array, account: Account) -> NDArray[np.bool_]:
+    """Which rows have an id that can be a label, (n,); counts these as read, and refuses the others with the faults.
+
+    Raises:
+        ValueError: more lines are bad than may be.
+    """
+    is_bad = bad_labels(ids)
+    for row in np.flatnonzero(is_bad)[: (account.ledger.max_bad_lines or 0) + 1].tolist():
+        reason = "a NUL byte in an id" if "\0" in ids[row].as_py() else "an empty id"
+        rows.faults.append(Fault(rows.lines[row], reason, "mend the line", rows.num_lines[row]))
+    account.refuse_all(rows.faults)
+    account.read += int(np.asarray(rows.num_lines, np.int64)[~is_bad].sum())
+    return ~is_bad
 
 
 def read_rows(path: Path, widths: range) -> Iterator[tuple[int, list[str]]]:

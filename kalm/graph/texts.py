@@ -9,9 +9,11 @@ import pyarrow.compute as pc
 
 from kalm.graph.building import GraphBuilder
 from kalm.graph.files import find_file, require_file
+from kalm.graph.formats.json_text import one_line
 from kalm.graph.rows import read_texts
 
 NUM_SHOWN = 3  # labels with two texts, in a note
+_ESCAPE = re.compile(r"\\(?:u(?P<code>[0-9a-fA-F]{4})|(?P<other>.?))")
 SYNSET_OFFSET = r"^[0-9]{8}$"  # how WordNet's files call an entity
 
 
@@ -60,7 +62,7 @@ def read_freebase_texts(folder: Path, builder: GraphBuilder) -> None:
     builder.add_texts("entity_names", labels, pc.replace_substring(names, "_", " "))
     if long := find_file(folder, "FB15k_mid2description.txt"):
         labels, texts = read_columns(long, builder, range(2, 3))
-        bare = [text.strip().removesuffix("@en").strip('"') for text in texts.to_pylist()]
+        bare = [text.removesuffix("@en").removeprefix('"').removesuffix('"') for text in texts.to_pylist()]
         builder.add_texts("entity_descriptions", labels, [_unescape(text) for text in bare])
     elif long := find_file(folder, "fb-entity2text-new.txt"):
         labels, texts = read_columns(long, builder, range(2, 3))
@@ -75,10 +77,7 @@ def read_columns(path: Path, builder: GraphBuilder, widths: range) -> list[pa.Ar
     Raises:
         ValueError: more lines are bad than may be.
     """
-    parts = [
-        [column if isinstance(column, pa.Array) else pa.array(column, pa.large_string()) for column in columns]
-        for columns in read_texts(path, builder.ledger.open(path), widths)
-    ]
+    parts = list(read_texts(path, builder.ledger.open(path), widths))
     if not parts:
         return [pa.array([], pa.large_string())] * widths[-1]
     columns = [pc.utf8_trim_whitespace(pa.concat_arrays(column)) for column in zip(*parts, strict=True)]
@@ -112,5 +111,16 @@ def _are_names_with_definitions(labels: pa.Array, names: pa.Array, texts: pa.Arr
 
 
 def _unescape(text: str) -> str:
-    """Freebase dumps hold the two characters backslash and n for a line end, and escaped quotes."""
-    return " ".join(text.replace("\\n", " ").replace('\\"', '"').replace("\\", "").split())
+    """Freebase dumps escape line ends, tabs, quotes and characters beyond ASCII by backslashes, as N-Triples does.
+
+    A text that was cut may end in a backslash, which is left out.
+    """
+    plain = _ESCAPE.sub(_meaning, text)
+    # two halves of a surrogate pair become their character, a lone one becomes U+FFFD
+    return one_line(plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+
+
+def _meaning(escape: re.Match[str]) -> str:
+    if escape["code"]:
+        return chr(int(escape["code"], 16))
+    return " " if escape["other"] in {"n", "r", "t"} else str(escape["other"])

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from kalm.config import TemplateConfig
 from kalm.evaluation.report import print_columns, print_facts
-from kalm.graph.coverage import num_covered
+from kalm.graph.coverage import num_covered, share
 from kalm.graph.inspection import (
     HELD_OUT,
     LikePair,
@@ -71,11 +71,11 @@ def print_texts(graph: KnowledgeGraph, num_shown: int) -> None:
     most = ", ".join(f"{name!r} {count:,}x" for name, count in shared[:num_shown])
     covered = num_covered(graph)
     print_facts("texts", [
-        ("entities with a name", _share(covered["named"], graph.num_entities)),
-        ("entities with a description", _share(covered["described"], graph.num_entities)),
-        ("entities that share their name", _share(sum(count for _, count in shared), graph.num_entities)),
+        ("entities with a name", share(covered["named"], graph.num_entities)),
+        ("entities with a description", share(covered["described"], graph.num_entities)),
+        ("entities that share their name", share(sum(count for _, count in shared), graph.num_entities)),
         ("names of several entities", f"{len(shared):,}{': ' if most else ''}{most}"),
-        ("relations whose inverse has a text", _share(covered["inverses"], graph.num_relations)),
+        ("relations whose inverse has a text", share(covered["inverses"], graph.num_relations)),
     ], "the others: a name made from the id, no description, `inverse of ...`")  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def print_leaks(graph: KnowledgeGraph, num_shown: int) -> None:
     for split in HELD_OUT:
         found = leaks(graph, split)
         counts = (found.same, found.reverse, found.reverse_other, found.same_pair, found.unseen)
-        rows.append((split, *(_share(count, found.num_triples) for count in counts),
+        rows.append((split, *(share(count, found.num_triples) for count in counts),
                      _count(len(only_in(graph, split)))))  # fmt: skip
     print_columns(
         "triples that train gives away or has nothing of",
@@ -186,7 +186,3 @@ def _shortened(text: str) -> str:
 
 def _count(number: int) -> str:
     return f"{number:>7,}"
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part:,} ({part / max(whole, 1):.1%})"

@@ -112,17 +112,18 @@ def cached_token_table(
         table = build_token_table(graph, tokenizer, template)
         folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder.parent))
-        unfinished.chmod(0o755)  # mkdtemp's folders are private, a cache may be shared
-        for part in fields(TokenTable):
-            rows = getattr(table, part.name)
-            if part.name not in SAME_AS or rows is not getattr(table, SAME_AS[part.name]):
-                rows.save(unfinished, part.name)
         try:
+            unfinished.chmod(0o755)  # mkdtemp's folders are private, a cache may be shared
+            for part in fields(TokenTable):
+                rows = getattr(table, part.name)
+                if part.name not in SAME_AS or rows is not getattr(table, SAME_AS[part.name]):
+                    rows.save(unfinished, part.name)
             unfinished.rename(folder)
         except OSError:
-            shutil.rmtree(unfinished)
             if not folder.is_dir():  # else another process was first
                 raise
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
     parts = {part.name: RaggedArray.open(folder, part.name) for part in fields(TokenTable)
              if RaggedArray.is_saved(folder, part.name)}  # fmt: skip
     return TokenTable(**{part.name: parts.get(part.name) or parts[SAME_AS[part.name]] for part in fields(TokenTable)})

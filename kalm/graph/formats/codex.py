@@ -1,6 +1,5 @@
 """The folders of CoDEx: triples of several graphs, and one file of texts for each language."""
 
-import json
 from pathlib import Path
 
 from kalm.graph.account import Fault, Ledger
@@ -9,6 +8,7 @@ from kalm.graph.files import read_blocks, require_file
 from kalm.graph.formats.delimited import FORMATS
 from kalm.graph.formats.folder import find_split, read_splits
 from kalm.graph.formats.format import FolderLayout
+from kalm.graph.formats.json_text import parse_json
 
 KINDS: dict[str, TextKind] = {"entities": "entity_names", "relations": "relation_names"}
 
@@ -72,10 +72,9 @@ def _read_texts(path: Path, kind: TextKind, builder: GraphBuilder) -> None:
     content = b"".join(block.content for block in read_blocks(path, Ledger(max_bad_lines=None).open(path)))
     account = builder.ledger.open(path, unit="texts")
     try:
-        texts = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        shown = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise ValueError(f"{path}: not JSON ({shown}); download it again") from None
+        texts = parse_json(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; download it again") from None
     if not isinstance(texts, dict):
         raise ValueError(f'{path}: expected {{"id": {{"label": ..., "description": ...}}}}')
     account.lines = len(texts)

@@ -9,14 +9,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from kalm.graph.account import Account
-from kalm.graph.building import GraphBuilder, bad_labels, encode
+from kalm.graph.building import EncodedTriples, GraphBuilder, encode_good
 from kalm.graph.columns import Places, find_columns, names_columns
 from kalm.graph.files import Block, read_blocks
 from kalm.graph.formats.format import FileFormat, suffix
 from kalm.graph.labelled import ReadOptions
-from kalm.graph.rows import Dialect, Unfinished, cut, parse
-
-ANY_WIDTH = range(1, 2**16)
+from kalm.graph.rows import ANY_WIDTH, Dialect, Unfinished, cut, parse
 
 
 def read_tsv(path: Path, split: str, builder: GraphBuilder) -> None:
@@ -54,14 +52,10 @@ def _read(path: Path, split: str, builder: GraphBuilder, *, separators: str, quo
         first = _without_first_line(first)
         builder.note(f"{path.name}: the first line names the columns")
 
-    def prepare(columns: list[pa.Array]) -> tuple[pa.DictionaryArray, pa.DictionaryArray] | None:
-        heads, relations, tails = (columns[place] for place in layout.places)
-        ends, relations = encode(heads, tails), encode(relations)
-        if bad_labels(ends.dictionary).any() or bad_labels(relations.dictionary).any():
-            return None
-        return ends, relations
+    def prepare(columns: list[pa.Array]) -> EncodedTriples | None:
+        return encode_good(*(columns[place] for place in layout.places))
 
-    def add(encoded: tuple[pa.DictionaryArray, pa.DictionaryArray]) -> None:
+    def add(encoded: EncodedTriples) -> None:
         builder.add_good(split, *encoded)
 
     for rows in parse(chain([first], blocks), layout.dialect, account, prepare, add):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kalm.graph.account import Account
-from kalm.graph.building import GraphBuilder, bad_labels, encode
+from kalm.graph.building import EncodedTriples, GraphBuilder, bad_labels, encode_good
 from kalm.graph.files import PACKED, Block, read_blocks, read_head
 from kalm.graph.formats.format import FolderLayout, suffix
 from kalm.graph.formats.neo4j_json import node_texts
-from kalm.graph.rows import Dialect, Rows, Unfinished, cut, parse
+from kalm.graph.rows import ANY_WIDTH, Dialect, Rows, Unfinished, count_rows, cut, parse
 
 SEPARATORS = ",;\t|"
 HEADER_END = re.compile(r"[-_]header$", re.IGNORECASE)
-ANY_WIDTH = range(1, 2**16)
+# what may follow NAME in the stem of a file that has its header in NAME-header.csv: nothing, or which part it is
+PART = re.compile(r"$|[-_.\d]|part\d", re.IGNORECASE)
 MAX_HEADER = 2**20
 KEYS = ("ID", "LABEL", "START_ID", "END_ID", "TYPE", "IGNORE")
 _Texts = tuple[pa.Array, list[str], list[str]]  # ids, names, descriptions
-_Encoded = tuple[pa.DictionaryArray, pa.DictionaryArray]  # ends, relations
 # name, type, ID space, and options that Neo4j 5 has in braces
 _COLUMN = re.compile(r"^(?P<name>[^:]*)(?::(?P<type>[^({]*)(?:\((?P<space>[^)]*)\))?(?:\{[^}]*\})?)?$")
 
@@ -63,9 +64,9 @@ class _Header:
 def read_neo4j_csv(folder: Path, builder: GraphBuilder) -> None:
     """Add the relationships of a folder as triples, and the texts of its nodes.
 
-    Each CSV file has its header in its first line, or in a file of its own: `NAME-header.csv` for all files whose names
-    begin with NAME. An entity is an id, after its ID space and a slash where the header names one. Without a
-    column `:TYPE` the file's name is the relation. For texts see `node_texts`.
+    Each CSV file has its header in its first line, else in a file of its own: `NAME-header.csv` for NAME and its parts,
+    such as `NAME-part1.csv` and `NAME2.csv`. An entity is an id, after its ID space and a slash where the header names
+    one. Without a column `:TYPE` the file's name is the relation. For texts see `node_texts`.
 
     Raises:
         ValueError: a header is missing or wrong, or more lines are bad than may be.
@@ -76,9 +77,9 @@ def read_neo4j_csv(folder: Path, builder: GraphBuilder) -> None:
     for path in paths:
         if path in headers.values():
             continue
-        fitting = [stem for stem in headers if _stem(path).startswith(stem)]
-        apart = headers[max(fitting, key=len)] if fitting else None
-        _read_file(path, apart, builder)
+        fitting = [stem for stem in headers if _stem(path).startswith(stem) and PART.match(_stem(path)[len(stem) :])]
+        has_own = not fitting or _find_header(path) is not None
+        _read_file(path, None if has_own else headers[max(fitting, key=len)], builder)
     for path in headers.values():
         account = builder.ledger.open(path)
         for block in read_blocks(path, account):
@@ -120,9 +121,10 @@ class _Nodes:
         self._builder.add_texts("entity_descriptions", ids, descriptions)
 
     def add(self, rows: Rows, account: Account) -> None:
-        account.refuse_all(rows.faults)
-        account.read += sum(rows.num_lines)
-        self.add_prepared(self._texts(self._header.ids(rows.columns, "ID"), rows.columns))
+        ids = self._header.ids(rows.columns, "ID")
+        is_good = count_rows(rows, ids, account)
+        columns = [list(compress(column, is_good)) for column in rows.columns]
+        self.add_prepared(self._texts(ids.filter(pa.array(is_good)), columns))
 
     def _texts(self, ids: pa.Array, columns: list[list[str]]) -> _Texts:
         header = self._header
@@ -142,14 +144,11 @@ class _Relationships:
     def __init__(self, header: _Header, name: str, builder: GraphBuilder) -> None:
         self._header, self._name, self._builder = header, name, builder
 
-    def prepare(self, columns: list[pa.Array]) -> _Encoded | None:
+    def prepare(self, columns: list[pa.Array]) -> EncodedTriples | None:
         """The triples of lines as Arrow found them, unless a label is bad."""
-        heads, relations, tails = self._triples(columns)
-        ends, relations = encode(heads, tails), encode(relations)
-        is_bad = bad_labels(ends.dictionary).any() or bad_labels(relations.dictionary).any()
-        return None if is_bad else (ends, relations)
+        return encode_good(*self._triples(columns))
 
-    def add_prepared(self, encoded: _Encoded) -> None:
+    def add_prepared(self, encoded: EncodedTriples) -> None:
         self._builder.add_good("train", *encoded)
 
     def add(self, rows: Rows, account: Account) -> None:
@@ -170,6 +169,14 @@ def _header(path: Path) -> _Header:
     Raises:
         ValueError: it is no header of nodes or relationships.
     """
+    found = _find_header(path)
+    if found is None:
+        raise ValueError(f"{path}:1: no header of Neo4j, and there is no {_stem(path)}-header.csv; write one :ID for "
+                         "nodes, or one :START_ID and one :END_ID for relationships")  # fmt: skip
+    return found
+
+
+def _find_header(path: Path) -> _Header | None:
     line = read_head(path, MAX_HEADER).partition(b"\n")[0]
     for separator in SEPARATORS:
         try:
@@ -188,8 +195,7 @@ def _header(path: Path) -> _Header:
             ]
             return _Header(separator=separator, types=types, properties=properties,
                            spaces=[(match["space"] or "").strip() for match in columns])  # fmt: skip
-    raise ValueError(f"{path}:1: no header of Neo4j, and there is no {_stem(path)}-header.csv; write one :ID for "
-                     "nodes, or one :START_ID and one :END_ID for relationships")  # fmt: skip
+    return None
 
 
 def _after_first_line(blocks: Iterator[Block], account: Account) -> Iterator[Block]:

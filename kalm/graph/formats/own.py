@@ -63,7 +63,7 @@ def read_own(folder: Path, builder: GraphBuilder) -> None:
     """
     try:
         form = json.loads((folder / SHEET).read_text(encoding="utf-8"))["form"]
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise ValueError(
             f"{folder / SHEET}: not the data sheet of an imported graph ({error!r}); import it again"
         ) from None

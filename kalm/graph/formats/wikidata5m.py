@@ -46,19 +46,20 @@ def _first_texts(path: Path, builder: GraphBuilder) -> Iterator[tuple[list[str],
             if not line.strip():
                 account.blank += 1
                 continue
-            label, tab, rest = line.partition(b"\t")
+            start, tab, rest = line.partition(b"\t")
             try:
-                text = rest.partition(b"\t")[0].decode("utf-8")
-                labels.append(label.decode("utf-8"))
+                label, text = start.decode("utf-8"), rest.partition(b"\t")[0].decode("utf-8")
             except UnicodeDecodeError as error:
                 account.refuse(Fault(number, f"not UTF-8 text ({error.reason})", "mend the line"))
                 continue
-            texts.append(text)
             if not tab:
-                labels.pop(), texts.pop()
                 account.refuse(Fault(number, "no tab, expected id and text", "separate the columns by one tab each"))
-                continue
-            account.read += 1
+            elif not label.strip() or "\0" in label:
+                account.refuse(Fault(number, "an empty id, or a NUL byte in it", "mend the line"))
+            else:
+                account.read += 1
+                labels.append(label)
+                texts.append(text)
         yield labels, texts
 
 
