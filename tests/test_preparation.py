@@ -24,7 +24,7 @@ from kalm.data import read_graph, read_negatives
 from kalm.graph.account import Account, Ledger
 from kalm.graph.formats import own
 from kalm.graph.formats.registry import recognise
-from kalm.graph.sources import load_graph
+from kalm.graph.sources import load_graph, load_negatives
 from kalm.graph.splitting import SplitOptions
 from kalm.model.loading import load_saved_tokenizer
 from kalm.preparation.command import as_overrides
@@ -148,6 +148,7 @@ def same(one, other) -> bool:
 
 def test_an_imported_graph_is_the_same_graph(toy_folder, tmp_path, capsys):
     (toy_folder / "relation_inverse.txt").write_text("likes\tis liked by\n")
+    (toy_folder / "test_negatives.txt").write_text("cat\teats\tivy\n")
     expected = load_graph("folder", toy_folder)
     prepare(configured("import", str(toy_folder), f"to={tmp_path / 'new' / 'graph'}"))
     folder = tmp_path / "new" / "graph"
@@ -155,6 +156,9 @@ def test_an_imported_graph_is_the_same_graph(toy_folder, tmp_path, capsys):
     assert recognise(folder).name == "kalm"
     graph = load_graph("folder", folder)
     assert same(graph, expected)
+    false = load_negatives("folder", folder, graph, "test")
+    assert np.array_equal(false, load_negatives("folder", toy_folder, expected, "test"))
+    assert load_negatives("folder", folder, graph, "valid") is None
     assert [path.name for path in folder.parent.iterdir()] == ["graph"]
     sheet = json.loads((folder / "datasheet.json").read_text())
     assert sheet["kalm"] == __version__
@@ -163,7 +167,7 @@ def test_an_imported_graph_is_the_same_graph(toy_folder, tmp_path, capsys):
     assert sheet["digest"] == graph.digest()
     assert {Path(file["file"]).name for file in sheet["source"]["files"]} == {
         path.name for path in toy_folder.iterdir()
-    }
+    } - {"test_negatives.txt"}
     assert all(len(file["sha256"]) == 64 and file["lines"] for file in sheet["source"]["files"])
     assert set(sheet["files"]) == {path.name for path in folder.iterdir()} - {"datasheet.json"}
 
@@ -192,20 +196,20 @@ def test_any_graph_survives_the_import(labels, data, tmp_path_factory):
     num_named = sum(name != made for name, made in zip(names, graph.entity_names, strict=True))
     num_named += data.draw(st.integers(0, num - num_named))
     graph = replace(graph, entity_names=names, num_named=num_named)
-    own.write_graph(graph, folder / "graph")
+    own.write_graph(graph, folder / "graph", {})
     assert same(load_graph("folder", folder / "graph"), graph)
 
 
 @pytest.fixture
 def imported(toy_graph, tmp_path):
-    own.write_graph(toy_graph, tmp_path / "graph")
+    own.write_graph(toy_graph, tmp_path / "graph", {})
     return tmp_path / "graph"
 
 
 def test_a_folder_that_is_there_is_left_alone(toy_graph, imported):
     before = {path: path.read_bytes() for path in imported.iterdir()}
     with pytest.raises(ValueError, match="is there already; import writes a new folder"):
-        own.write_graph(toy_graph, imported)
+        own.write_graph(toy_graph, imported, {})
     assert before == {path: path.read_bytes() for path in imported.iterdir()}
 
 
@@ -215,14 +219,14 @@ def test_an_import_that_fails_leaves_nothing(toy_graph, tmp_path, monkeypatch):
 
     monkeypatch.setattr(pq, "write_table", full)
     with pytest.raises(ValueError, match="cannot be written: no space left"):
-        own.write_graph(toy_graph, tmp_path / "graph")
+        own.write_graph(toy_graph, tmp_path / "graph", {})
     assert not list(tmp_path.iterdir())
 
 
 def test_a_data_frame_has_no_digest_in_the_sheet(toy_graph, tmp_path):
     account = Account(file="data frame train", unit="rows", ledger=Ledger(), lines=1, read=1)
     graph = replace(toy_graph, reading=replace(toy_graph.reading, accounts=(account,)))
-    own.write_graph(graph, tmp_path / "graph")
+    own.write_graph(graph, tmp_path / "graph", {})
     sheet = json.loads((tmp_path / "graph" / "datasheet.json").read_text())
     assert sheet["source"]["files"] == [{**account.as_json(), "sha256": None}]
 
@@ -252,7 +256,7 @@ def test_a_damaged_import_is_refused_with_its_file(imported, case):
 @pytest.mark.parametrize("name", ["WN18RR", "FB15k-237", "MetaQA"])
 def test_real_graphs_survive_the_import(name, tmp_path):
     graph = load_graph("folder", shared(f"data/{name}"))
-    own.write_graph(graph, tmp_path / "graph")
+    own.write_graph(graph, tmp_path / "graph", {})
     assert same(load_graph("folder", tmp_path / "graph"), graph)
 
 

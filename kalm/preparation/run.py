@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from kalm.config import PreparationConfig
-from kalm.data import read_graph
+from kalm.data import read_graph, read_negatives
 from kalm.graph.coverage import coverage, shown
 from kalm.graph.formats.own import write_graph
 from kalm.model.loading import load_tokenizer
@@ -21,7 +21,8 @@ def prepare(config: PreparationConfig) -> None:
     if config.command.value == "import":
         assert config.to is not None
         folder = Path(config.to).expanduser()
-        write_graph(graph, folder)
+        negatives = {split: read_negatives(config.data, graph, split) for split in ("valid", "test")}
+        write_graph(graph, folder, negatives)
         print("\n".join([*shown(graph), coverage(graph), f"written to {folder}; read it with data.path={folder}"]))
         return
     report.print_reading(graph)

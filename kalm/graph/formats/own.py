@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,12 @@ TEXT_COLUMNS: dict[str, tuple[tuple[str, TextKind], ...]] = {
 }
 
 
-def write_graph(graph: KnowledgeGraph, folder: Path) -> None:
+def write_graph(graph: KnowledgeGraph, folder: Path, negatives: Mapping[str, Triples | None]) -> None:
     """Write a graph that reads as the same one, and a data sheet of where it comes from; whole or not at all.
+
+    Args:
+        graph, folder: what, and where.
+        negatives: split -> triples that are known to be false, where there are any.
 
     Raises:
         ValueError: the folder is there already, or cannot be written.
@@ -45,6 +50,11 @@ def write_graph(graph: KnowledgeGraph, folder: Path) -> None:
     try:
         for name, table in _tables(graph):
             pq.write_table(table, unfinished / name, compression="zstd")
+        for split, triples in negatives.items():
+            if triples is not None:
+                names = (graph.entity_labels, graph.relation_labels, graph.entity_labels)
+                lines = ("\t".join(labels[i] for labels, i in zip(names, row, strict=True)) for row in triples.tolist())
+                (unfinished / f"{split}_negatives.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")
         content = json.dumps(_data_sheet(graph, unfinished), indent=2, ensure_ascii=False)
         (unfinished / SHEET).write_text(f"{content}\n", encoding="utf-8")
         unfinished.chmod(0o755)  # mkdtemp's folders are private
