@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kalm.graph.formats import rdf_lines
-from kalm.graph.formats.guards import JsonGuard
+from kalm.graph.formats.guards import JsonGuard, TurtleGuard
 from kalm.graph.formats.registry import read_labelled, recognise
 from kalm.graph.labelled import ReadOptions
 from kalm.graph.readable import readable
@@ -187,6 +187,14 @@ def test_a_carriage_return_ends_a_line_too_and_the_line_counts_once(tmp_path):
     assert labelled.accounts[0].lines == labelled.accounts[0].read == 2
 
 
+def test_triples_behind_a_comment_and_a_carriage_return_are_read(tmp_path):
+    text = f"# one\r<{E}a> <{E}p> <{E}b> .\n# two\r# three\n"
+    labelled, triples, *_ = read(written(tmp_path, "graph.nt", text))
+    assert triples == [(E + "a", E + "p", E + "b")]
+    account = labelled.accounts[0]
+    assert (account.read, account.comment, account.lines) == (1, 1, 2)
+
+
 def test_triples_about_triples_are_left_out(tmp_path):
     content = f"<< <{E}a> <{E}b> <{E}c> >> <{E}p> <{E}d> . <{E}x> <{E}q> <<( <{E}a> <{E}b> <{E}c> )>> . <{E}x> <{E}q> <{E}y> ."
     labelled, triples, *_ = read(written(tmp_path, "graph.ttl", content))
@@ -309,6 +317,7 @@ def test_blocks_do_not_change_the_graph(tmp_path, monkeypatch):
 
 T = f"<{E}a> <{E}p> <{E}b> ."
 DEEP = '{"http://e/p":' * 70_000
+NESTED = f"<<( <{E}a> <{E}p>\n" * 30_000 + f"<{E}b>" + ")>>" * 30_000
 FAULTY = {  # content and what the message says
     "relative IRI": ("x.nt", T + "\n<a> <p> <b> .", "x.nt:2: No scheme found in an absolute IRI (column 1); write <subject>"),
     "space in an IRI": ("x.nt", f"<{E}a b> <{E}p> <{E}b> .", "x.nt:1: Invalid IRI code point ' '"),
@@ -341,6 +350,9 @@ FAULTY = {  # content and what the message says
     "a parameter entity": ("x.rdf", '<!DOCTYPE x [<!ENTITY % a SYSTEM "http://e/x"> %a;]>' + RDF_XML + "</rdf:RDF>", "x.rdf:1: the entity a is outside"),
     "a long entity": ("x.rdf", f'<!DOCTYPE x [<!ENTITY a "{"a" * 300}">]>{RDF_XML}</rdf:RDF>', "longer than 256 characters"),
     "many uses of an entity": ("x.rdf", f'<!DOCTYPE x [<!ENTITY a "{"a" * 200}">]>{RDF_XML}<e:T rdf:about="http://a"><e:p>{"&a;" * 500_000}</e:p></e:T></rdf:RDF>', "x.rdf:1: "),
+    "triples within triples to no end": ("x.nt", T + f"\n<{E}a> <{E}p> " + NESTED.replace("\n", " ") + ".", "x.nt:2: more than 256 times <<"),
+    "Turtle nested to no end": ("x.ttl", f"<{E}a> <{E}p> {NESTED}.", "triples nested more than 256 deep"),
+    "TriG nested to no end": ("x.trig", f"{{ <{E}a> <{E}p> {NESTED}. }}", "triples nested more than 256 deep"),
     "XML nested to no end": ("x.rdf", RDF_XML + "<e:a><e:b>" * 100_000, "x.rdf:1: elements nested more than 256 deep"),
     "no JSON": ("x.jsonld", "hello", "x.jsonld:1: "),
     "empty JSON": ("x.jsonld", "", "x.jsonld:1: "),
@@ -399,6 +411,22 @@ def test_brackets_in_texts_are_no_nesting_and_escapes_may_be_torn(tmp_path):
     guard.feed(text.encode())
     with pytest.raises(ValueError, match="nested"):
         guard.feed(b"[" * 257)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 10_000])
+def test_marks_in_texts_comments_and_names_are_no_nesting(tmp_path, size):
+    mark = "<<( "
+    text = f"""e:a\\'b e:database <x>, "{mark}\\"", '{mark}\\'', \"\"\"{mark}" ""\\\"\"\"\", \'\'\'{mark}\'\'\', "" . # {mark} "\n"""
+    document = f"@prefix e: <{E}> .\n" + text * 300
+    path = written(tmp_path, "x.ttl", document)
+    assert read_labelled(path, ReadOptions()).accounts[0].lines == 1800
+    guard = TurtleGuard(path)
+    for place in range(0, len(document), size):
+        guard.feed(document[place : place + size].encode())
+    hidden = f"{mark} # )>>\n ')>>' " * 257
+    with pytest.raises(ValueError, match="nested"):
+        for place in range(0, len(hidden) + size, size):
+            guard.feed(hidden[place : place + size].encode())
 
 
 def test_json_that_is_no_rdf_is_not_taken_for_it(tmp_path):

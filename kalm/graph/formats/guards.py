@@ -8,6 +8,19 @@ from xml.parsers import expat
 MAX_DEPTH = 256  # of elements or brackets: pyoxigraph's time grows with its square, and its stack with JSON's
 MAX_ENTITY = 256  # characters; entities abbreviate namespaces
 MAX_RUN = 2**20  # bytes of text or a tag
+MAX_IRI = 4096  # bytes; also of a namespace, as each name that it abbreviates is written out in memory
+# a whole IRI or plain text, else what begins one or a comment; a triple within a triple; the keyword before a base
+_TURTLE_MARKS = re.compile(
+    rb"<[^<>]{1,%d}>" % MAX_IRI + rb"""|"[^"\\]+"|\\.|\#|<<|<|>>|"{1,3}|'{1,3}|(?<![\w:.%-])@?base(?=[\s<#])""",
+    re.DOTALL | re.IGNORECASE,
+)
+# what ends each of them
+_TURTLE_ENDS = {
+    b"#": re.compile(rb"[\r\n]"),
+    b"<": re.compile(rb">"),
+    **{mark: re.compile(rb"\\.|" + mark, re.DOTALL) for mark in (b'"', b"'", b'"""', b"'''")},
+}
+_SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:")
 _JSON_MARKS = re.compile(rb'\\.|["\[\]{}]', re.DOTALL)
 
 
@@ -59,6 +72,73 @@ class JsonGuard:
             else:
                 self._depth -= 1
         self._rest = b"\\" if data.endswith(b"\\") and end < len(data) else b""
+
+
+class TurtleGuard:
+    """Refuses triples within triples within triples without end, and IRIs that would fill the memory; also for TriG.
+
+    Args:
+        path: of the file, for messages.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._depth = 0
+        self._inside = b""  # what began the comment, IRI or text that has not ended
+        self._iri = b""
+        self._is_base = False  # whether the next IRI is one
+        self._base = 0  # bytes
+        self._rest, self._place = b"", 0  # what may go on in the next bytes, and how much of it is only to look back at
+        self.line = 1
+
+    def feed(self, data: bytes) -> None:
+        """See `Guard`."""
+        self.line += data.count(b"\n")
+        # a mark is whole if it begins before `stop`: none is longer than @base and the byte behind it
+        stop = len(self._rest) + len(data) - (5 if data else 0)
+        data, place = self._rest + data, self._place
+        while place < stop:
+            found = (_TURTLE_ENDS.get(self._inside) or _TURTLE_MARKS).search(data, place)
+            is_whole = found is not None and found.start() < stop
+            end = found.start() if found is not None and is_whole else stop
+            if self._inside == b"<":
+                self._take_iri(data[place:end], is_whole)
+            if found is None or not is_whole:
+                place = stop
+                break
+            place = found.end()
+            self._take(found.group())
+        kept = max(place - 1, 0)
+        self._rest, self._place = data[kept:], place - kept
+
+    def _take(self, mark: bytes) -> None:
+        if self._inside:
+            if not mark.startswith(b"\\"):
+                self._inside = b""
+        elif mark in _TURTLE_ENDS:
+            self._inside = mark
+        elif mark.endswith(b">") and mark != b">>":
+            self._take_iri(mark[1:-1], is_whole=True)
+        elif mark == b"<<":
+            self._depth += 1
+            if self._depth > MAX_DEPTH:
+                raise ValueError(f"{self._path}:{self.line}: triples nested more than {MAX_DEPTH} deep; write such "
+                                 "triples without others inside")  # fmt: skip
+        elif mark == b">>":
+            self._depth -= 1
+        elif mark.lower().endswith(b"base"):
+            self._is_base = True
+
+    def _take_iri(self, part: bytes, is_whole: bool) -> None:
+        self._iri += part
+        # a base that is relative goes on from the one before
+        base = self._base if self._is_base and not _SCHEME.match(self._iri) else 0
+        if base + len(self._iri) > MAX_IRI:
+            raise ValueError(f"{self._path}:{self.line}: an IRI of more than {MAX_IRI:,} bytes; shorten it")
+        if is_whole:
+            if self._is_base:
+                self._base, self._is_base = base + len(self._iri), False
+            self._iri = b""
 
 
 class XmlGuard:

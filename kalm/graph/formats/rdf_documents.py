@@ -12,13 +12,18 @@ from pathlib import Path
 from kalm.graph.building import GraphBuilder
 from kalm.graph.files import BYTE_ORDER_MARK, Readable, open_unpacked, read_head
 from kalm.graph.formats.format import FileFormat, suffix
-from kalm.graph.formats.guards import Guard, JsonGuard, XmlGuard
+from kalm.graph.formats.guards import Guard, JsonGuard, TurtleGuard, XmlGuard
 from kalm.graph.formats.rdf import RdfAdder, pyoxigraph
 
 TRIPLES_AT_ONCE = 2**16
 # of IRIs that are relative in a file without a base; the file's own place would differ from machine to machine
 BASE = "file:///"
-GUARDS: dict[str, Callable[[Path], Guard]] = {"RDF_XML": XmlGuard, "JSON_LD": JsonGuard}
+GUARDS: dict[str, Callable[[Path], Guard]] = {
+    "TURTLE": TurtleGuard,
+    "TRIG": TurtleGuard,
+    "RDF_XML": XmlGuard,
+    "JSON_LD": JsonGuard,
+}
 
 
 def read_turtle(path: Path, split: str, builder: GraphBuilder) -> None:
@@ -51,8 +56,7 @@ def _read(path: Path, split: str, builder: GraphBuilder, form: str) -> None:
     builder.start_split(split)
     account = builder.ledger.open(path, unit="triples")
     adder = RdfAdder(path, split, builder, account)
-    make_guard = GUARDS.get(form)
-    guard = None if make_guard is None else make_guard(path)
+    guard = GUARDS[form](path)
     with open_unpacked(path) as stream, _faults(path, guard):
         text = _Text(path, stream, guard)
         quads = library.parse(text, format=getattr(library.RdfFormat, form), base_iri=BASE)
@@ -66,7 +70,7 @@ def _read(path: Path, split: str, builder: GraphBuilder, form: str) -> None:
 class _Text:
     """The bytes of a document, as a parser reads them."""
 
-    def __init__(self, path: Path, stream: Readable, guard: Guard | None) -> None:
+    def __init__(self, path: Path, stream: Readable, guard: Guard) -> None:
         self._path, self._stream, self._guard = path, stream, guard
         self._is_first = True
 
@@ -77,13 +81,12 @@ class _Text:
                 raise ValueError(f"{self._path}:1: UTF-16 text; save the file as UTF-8")
             data = data.removeprefix(BYTE_ORDER_MARK)
             self._is_first = False
-        if self._guard is not None:
-            self._guard.feed(data)
+        self._guard.feed(data)
         return data
 
 
 @contextmanager
-def _faults(path: Path, guard: Guard | None) -> Iterator[None]:
+def _faults(path: Path, guard: Guard) -> Iterator[None]:
     """Say where a parser's error is."""
     try:
         yield
@@ -92,7 +95,7 @@ def _faults(path: Path, guard: Guard | None) -> Iterator[None]:
         if "LoadDocumentCallback" in message:
             raise ValueError(f"{path}: a @context is at an address, and nothing is loaded from the network; write the "
                              "context itself into the file") from None  # fmt: skip
-        line = error.lineno or (guard and guard.line)
+        line = error.lineno or guard.line
         raise ValueError(f"{path}{f':{line}' if line else ''}: {message}; mend it: a document is read whole or not at "
                          "all") from None  # fmt: skip
     except MemoryError:
