@@ -11,8 +11,10 @@ MAX_RUN = 2**20  # bytes of text or a tag
 MAX_IRI = 4096  # bytes; also of a namespace, as each name that it abbreviates is written out in memory
 # a whole IRI or plain text, else what begins one or a comment; a triple within a triple; the keyword before a base
 _TURTLE_MARKS = re.compile(
-    rb"<[^<>]{1,%d}>" % MAX_IRI + rb"""|"[^"\\]+"|\\.|\#|<<|<|>>|"{1,3}|'{1,3}|(?<![\w:.%-])@?base(?=[\s<#])""",
-    re.DOTALL | re.IGNORECASE,
+    rb"<[^<>]{1,%d}>" % MAX_IRI
+    + rb"""|"[^"\\]+"|\\.|\#|<<|<|>>|"{1,3}|'{1,3}"""
+    + rb"|@base(?=[\s<#])|[bB](?<![@\w:.%-].)[aA][sS][eE](?=[\s<#])",
+    re.DOTALL,
 )
 # what ends each of them
 _TURTLE_ENDS = {
