@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kalm.graph.formats import rdf_lines
+from kalm.graph.formats import rdf_documents, rdf_lines
 from kalm.graph.formats.guards import JsonGuard, TurtleGuard
 from kalm.graph.formats.registry import read_labelled, recognise
 from kalm.graph.labelled import ReadOptions
@@ -317,6 +317,7 @@ def test_blocks_do_not_change_the_graph(tmp_path, monkeypatch):
 
 T = f"<{E}a> <{E}p> <{E}b> ."
 DEEP = '{"http://e/p":' * 70_000
+LONG = E + "x" * 20_000
 NESTED = f"<<( <{E}a> <{E}p>\n" * 30_000 + f"<{E}b>" + ")>>" * 30_000
 FAULTY = {  # content and what the message says
     "relative IRI": ("x.nt", T + "\n<a> <p> <b> .", "x.nt:2: No scheme found in an absolute IRI (column 1); write <subject>"),
@@ -351,6 +352,13 @@ FAULTY = {  # content and what the message says
     "a long entity": ("x.rdf", f'<!DOCTYPE x [<!ENTITY a "{"a" * 300}">]>{RDF_XML}</rdf:RDF>', "longer than 256 characters"),
     "many uses of an entity": ("x.rdf", f'<!DOCTYPE x [<!ENTITY a "{"a" * 200}">]>{RDF_XML}<e:T rdf:about="http://a"><e:p>{"&a;" * 500_000}</e:p></e:T></rdf:RDF>', "x.rdf:1: "),
     "triples within triples to no end": ("x.nt", T + f"\n<{E}a> <{E}p> " + NESTED.replace("\n", " ") + ".", "x.nt:2: more than 256 times <<"),
+    "a long prefix": ("x.ttl", f"@prefix e: <{LONG}> .\n" + "e:a e:p e:b .\n" * 70_000, "an IRI of more than 4,096 bytes"),
+    "a long base in parts": ("x.ttl", f"@base <{E}> .\n" + f"@base <{'x' * 3000}/> .\n" * 3, "an IRI of more than 4,096 bytes"),
+    "a long namespace": ("x.rdf", RDF_XML.replace("e=", f'l="{LONG}" xmlns:e=') + "</rdf:RDF>", "x.rdf:1: a namespace or base of more than 4,096"),
+    "a long xml:base": ("x.rdf", RDF_XML + f'<e:a xml:base="{LONG}"/></rdf:RDF>', "x.rdf:1: a namespace or base of more than 4,096"),
+    "a long @vocab": ("x.jsonld", json.dumps({"@context": {"@vocab": LONG}, "a": ["b"] * 9}), "x.jsonld:1: a text of more than 4,096 bytes in a @context"),
+    "a long @base, escaped": ("x.jsonld", json.dumps({"@context": {"@base": LONG}}).replace("@c", "\\u0040c"), "x.jsonld:1: a text of more than 4,096 bytes in a @context"),
+    "a long IRI made of short ones": ("x.ttl", f"@prefix e: <{E}{'x' * 4000}> .\n e:{'y' * 100} e:p e:b .", "x.ttl: an IRI of more than 4,096 characters"),
     "triples within triples in Turtle": ("x.ttl", f"<{E}a> <{E}p> {NESTED}.", "triples nested more than 256 deep"),
     "triples within triples in TriG": ("x.trig", f"{{ <{E}a> <{E}p> {NESTED}. }}", "triples nested more than 256 deep"),
     "XML nested to no end": ("x.rdf", RDF_XML + "<e:a><e:b>" * 100_000, "x.rdf:1: elements nested more than 256 deep"),
@@ -427,6 +435,26 @@ def test_marks_in_texts_comments_and_names_are_no_nesting(tmp_path, size):
     with pytest.raises(ValueError, match="nested"):
         for place in range(0, len(hidden) + size, size):
             guard.feed(hidden[place : place + size].encode())
+
+
+def test_a_chunk_ends_by_its_size_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(rdf_documents, "CHARACTERS_AT_ONCE", 100)
+    quads = list(
+        pyoxigraph.parse(
+            f"<{E}a> <{E}p> <{E}b>, 'x', <<( <{E}a> <{E}p> <{E}b> )>> .".encode(), format=pyoxigraph.RdfFormat.TURTLE
+        )
+    )
+    assert [len(chunk) for chunk in rdf_documents._chunks(quads * 2, tmp_path)] == [2, 2, 2]
+
+
+def test_a_long_description_is_no_long_iri(tmp_path):
+    node = {
+        "@context": {"d": "http://schema.org/description"},
+        "@id": E + "a",
+        "d": "x" * 10_000,
+        E + "p": {"@id": E + "b"},
+    }
+    assert read_labelled(written(tmp_path, "x.jsonld", json.dumps(node)), ReadOptions()).accounts[0].read == 2
 
 
 def test_json_that_is_no_rdf_is_not_taken_for_it(tmp_path):

@@ -42,7 +42,7 @@ class Guard(Protocol):
 
 
 class JsonGuard:
-    """Refuses JSON that is nested without end.
+    """Refuses JSON that is nested without end, and long texts in a @context, which are written out for each name.
 
     Args:
         path: of the file, for messages.
@@ -52,6 +52,8 @@ class JsonGuard:
         self._path = path
         self._depth = 0
         self._is_in_text = False
+        self._text = b""  # the one that is being read, or the last, up to a little more than an IRI may have
+        self._context: int | None = None  # the depth outside the @context that has been reached
         self._rest = b""  # a backslash, whose character is in the next bytes
         self.line = 1
 
@@ -59,21 +61,45 @@ class JsonGuard:
         """See `Guard`."""
         self.line += data.count(b"\n")
         data = self._rest + data
-        end = 0
+        end = start = 0  # of the rest of a text
         for found in _JSON_MARKS.finditer(data):
             mark, end = found.group(), found.end()
             if mark == b'"':
-                self._is_in_text = not self._is_in_text
+                if self._is_in_text:
+                    self._take_text(data[start : found.start()])
+                else:
+                    self._text = b""
+                self._is_in_text, start = not self._is_in_text, end
             elif self._is_in_text or len(mark) > 1:
                 continue
             elif mark in b"[{":
+                if self._context is None and _is_context(self._text):
+                    self._context = self._depth
+                self._text = b""
                 self._depth += 1
                 if self._depth > MAX_DEPTH:
                     raise ValueError(f"{self._path}:{self.line}: nested more than {MAX_DEPTH} deep; give the inner "
                                      "objects an @id and write them one after the other")  # fmt: skip
             else:
                 self._depth -= 1
+                if self._depth == self._context:
+                    self._context = None
         self._rest = b"\\" if data.endswith(b"\\") and end < len(data) else b""
+        if self._is_in_text:
+            self._take_text(data[start : len(data) - len(self._rest)])
+
+    def _take_text(self, part: bytes) -> None:
+        self._text = (self._text + part)[: MAX_IRI + 1]
+        if self._context is not None and len(self._text) > MAX_IRI:
+            raise ValueError(f"{self._path}:{self.line}: a text of more than {MAX_IRI:,} bytes in a @context; shorten "
+                             "the IRI")  # fmt: skip
+
+
+def _is_context(key: bytes) -> bool:
+    """Whether it is @context, with escapes or without."""
+    return len(key) <= 6 * len("@context") and b"context" in re.sub(
+        rb"\\u00([0-7][0-9a-fA-F])", lambda found: bytes([int(found.group(1), 16)]), key
+    )
 
 
 class TurtleGuard:
@@ -153,6 +179,7 @@ class XmlGuard:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._depth = 0
+        self._bases = [0]  # characters of xml:base, inside each element
         self._run = 0  # bytes since the last `<`
         self._is_done = False
         self._parser = expat.ParserCreate()
@@ -182,12 +209,19 @@ class XmlGuard:
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1
+        spaces = [value for key, value in attributes.items() if key == "xmlns" or key.startswith("xmlns:")]
+        # each goes on from the ones outside, if it is relative
+        self._bases.append(self._bases[-1] + len(attributes.get("xml:base", "")))
+        if max(map(len, spaces), default=0) > MAX_IRI or self._bases[-1] > MAX_IRI:
+            raise ValueError(f"{self._path}:{self.line}: a namespace or base of more than {MAX_IRI:,} characters; "
+                             "shorten it")  # fmt: skip
         if self._depth > MAX_DEPTH:
             raise ValueError(f"{self._path}:{self.line}: elements nested more than {MAX_DEPTH} deep; write them one "
                              "after the other")  # fmt: skip
 
     def _end(self, name: str) -> None:
         self._depth -= 1
+        self._bases.pop()
 
     def _declare(self, name: str, is_parameter: bool, value: str | None, *place: str | None) -> None:
         if is_parameter or value is None or "&" in value or len(value) > MAX_ENTITY:

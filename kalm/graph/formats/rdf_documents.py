@@ -4,18 +4,18 @@ A document with a fault is refused whole, whatever `data.max_bad_lines` says: wh
 fault need not be what was meant.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from kalm.graph.building import GraphBuilder
 from kalm.graph.files import BYTE_ORDER_MARK, Readable, open_unpacked, read_head
 from kalm.graph.formats.format import FileFormat, suffix
-from kalm.graph.formats.guards import Guard, JsonGuard, TurtleGuard, XmlGuard
+from kalm.graph.formats.guards import MAX_IRI, Guard, JsonGuard, TurtleGuard, XmlGuard
 from kalm.graph.formats.rdf import RdfAdder, pyoxigraph
 
-TRIPLES_AT_ONCE = 2**16
+TRIPLES_AT_ONCE, CHARACTERS_AT_ONCE = 2**16, 2**25
 # of IRIs that are relative in a file without a base; the file's own place would differ from machine to machine
 BASE = "file:///"
 GUARDS: dict[str, Callable[[Path], Guard]] = {
@@ -60,11 +60,43 @@ def _read(path: Path, split: str, builder: GraphBuilder, form: str) -> None:
     with open_unpacked(path) as stream, _faults(path, guard):
         text = _Text(path, stream, guard)
         quads = library.parse(text, format=getattr(library.RdfFormat, form), base_iri=BASE)
-        while chunk := list(islice(quads, TRIPLES_AT_ONCE)):
+        for chunk in _chunks(quads, path):
             lines = range(account.lines + 1, account.lines + len(chunk) + 1)
             account.lines += len(chunk)
             adder.add(chunk, lines)
     adder.finish()
+
+
+def _chunks(quads: Iterable[Any], path: Path) -> Iterator[list[Any]]:
+    """The triples, as many at once as memory is sure to hold: a short name may stand for a long IRI."""
+    chunk: list[Any] = []
+    size = 0
+    for quad in quads:
+        chunk.append(quad)
+        size += sum(_size(term, path) for term in (quad.subject, quad.predicate, quad.object))
+        if len(chunk) == TRIPLES_AT_ONCE or size > CHARACTERS_AT_ONCE:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _size(term: Any, path: Path) -> int:
+    """Characters of a term.
+
+    Raises:
+        ValueError: an IRI in it is longer than may be.
+    """
+    kind = type(term).__name__
+    if kind == "Triple":
+        return sum(_size(part, path) for part in (term.subject, term.predicate, term.object))
+    if kind == "Literal":
+        return len(term.value) + _size(term.datatype, path)
+    size = len(term.value)
+    if size > MAX_IRI:
+        raise ValueError(f"{path}: an IRI of more than {MAX_IRI:,} characters, which begins {term.value[:60]}; shorten "
+                         "it or its prefix")  # fmt: skip
+    return size
 
 
 class _Text:
