@@ -15,7 +15,7 @@ def read_graph(data: DataConfig) -> KnowledgeGraph:
     """Read the graph, and split it if it is not split; download or unpack it before, where that has to be.
 
     Raises:
-        ValueError: see `find_data_set`, `unpacked` and `load_graph`.
+        ValueError: the place is a file and should be a folder; see `find_data_set`, `unpacked` and `load_graph`.
     """
     if data.source is Source.pykeen:
         assert data.pykeen is not None
@@ -47,4 +47,8 @@ def read_negatives(data: DataConfig, graph: KnowledgeGraph, split: str) -> Tripl
 def _find_files(data: DataConfig) -> Path:
     """The file or folder that holds the graph."""
     place = data.folder or find_data_set(data.source.value, data.cache_folder)
-    return unpacked(place, data.cache_folder / "unpacked") if is_archive(place) else place
+    place = unpacked(place, data.cache_folder / "unpacked") if is_archive(place) else place
+    if data.source is not Source.folder and not place.is_dir():
+        raise ValueError(f"data.root must be a folder with the files of data={data.source.value}, or an archive of "
+                         f"one, got {place}; a file of one's own is data.path")  # fmt: skip
+    return place

@@ -1,6 +1,8 @@
 """Facts about a graph, against plain loops."""
 
+import tracemalloc
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -76,6 +78,17 @@ def test_like_relations_are_those_of_a_loop(train, test):
     assert {(pair.first, pair.second, pair.share, pair.is_reverse) for pair in found} == expected
     assert len(found) == len(expected)
     assert [pair.share for pair in found] == sorted((pair.share for pair in found), reverse=True)
+
+
+def test_thousands_of_relations_of_one_pair_are_no_burden():
+    graph = make_graph([], [], [])
+    labels = [str(i) for i in range(3000)]
+    rows = {**graph.triples, "train": np.array([(0, relation, 1) for relation in range(3000)])}
+    tracemalloc.start()
+    assert like_relations(replace(graph, relation_labels=labels, relation_names=labels, triples=rows)) == []
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**24, "a share of each pair of relations would take ten times as much"
 
 
 @given(train=triples, test=triples)

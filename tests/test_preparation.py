@@ -26,10 +26,12 @@ from kalm.graph.formats import own
 from kalm.graph.formats.registry import recognise
 from kalm.graph.sources import load_graph
 from kalm.graph.splitting import SplitOptions
+from kalm.model.loading import load_saved_tokenizer
 from kalm.preparation.command import as_overrides
+from kalm.preparation.report import print_texts
 from kalm.preparation.run import prepare
 from kalm.text.rendering import END, ENTITY, LABELS, QUERY, render
-from kalm.text.token_table import data_digests
+from kalm.text.token_table import build_token_table, data_digests
 
 PARTS = ("entity_labels", "entity_names", "entity_descriptions", "relation_labels", "relation_names", "inverse_names")
 
@@ -97,6 +99,30 @@ def test_a_sequence_is_rendered_as_the_lm_reads_it(toy_graph, table, tokenizer):
         texts = [tokenizer.decode(row, skip_special_tokens=False) for row in rows]
         assert found.text == f"{texts[0]}{ENTITY}{texts[1]}{QUERY}{LABELS}{texts[2]}{END}"
         assert found.num_tokens == sum(map(len, rows))
+
+
+def test_spaces_that_a_tokenizer_cuts_at_the_front_are_shown(toy_graph, template):
+    tokenizer = load_saved_tokenizer(str(shared("models/tiny1m")))
+    table = build_token_table(toy_graph, tokenizer, template)
+    (rendered,) = render(toy_graph.directed("train")[:1], table, tokenizer, separate=False)
+    plain = rendered.text
+    for mark in (ENTITY, QUERY, LABELS, END):
+        assert plain.count(mark) == 1
+        plain = plain.replace(mark, "")
+    triple = toy_graph.directed("train")[0]
+    parts = (table.heads, table.relations, table.tails)
+    tokens = [
+        token for part, row in zip(parts, triple, strict=True) for token in part.take(np.array([row]))[0].tolist()
+    ]
+    assert plain == tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def test_names_that_look_like_markup_are_shown(tmp_path, capsys):
+    path = tmp_path / "my.jsonl"
+    path.write_text("".join(f'{{"head": "{i}", "relation": "r", "tail": "{i + 1}"}}\n' for i in range(30)))
+    graph = read_graph(configured("inspect", f"data.path={path}", f"data.cache={tmp_path}", "data.inductive=true").data)
+    print_texts(replace(graph, entity_names=["[/b]"] * graph.num_entities), 3)
+    assert "[/b]" in capsys.readouterr().out
 
 
 def test_separate_sequences_are_rendered_one_by_one(toy_graph, paper_table, tokenizer):

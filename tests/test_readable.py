@@ -12,6 +12,7 @@ from kalm.text.template import relation_segments
 
 EXAMPLES = {
     "/people/person/profession": "people person profession",
+    "people.person.profession": "people person profession",
     "P106": "occupation",
     "wasBornIn": "was born in",
     "_has_part": "has part",
@@ -32,6 +33,12 @@ def test_an_id_becomes_readable(label):
 def test_entities_keep_their_capitals():
     assert readable("iPhone_4S") == "iPhone 4S"
     assert readable("P106") == "P106"
+
+
+@pytest.mark.parametrize("name", ["J.R.R. Tolkien", "Washington, D.C.", "AC/DC", "3.14", "A_B and C"])
+def test_a_name_stays_as_it_is(name):
+    assert readable(name) == name
+    assert readable(name.replace(" ", "_")) == name.replace("_", " ")
 
 
 def test_the_table_of_properties_holds_ids_and_different_labels():

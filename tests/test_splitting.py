@@ -70,6 +70,13 @@ def test_rare_relations_are_held_out_too():
     assert len(found["valid"]) == pytest.approx(500, rel=0.1)
 
 
+def test_what_is_missing_is_missing_in_both_held_out_splits():
+    star = [(0, 0, i) for i in range(1, 1001)]
+    chain = [(i, 0, i + 1) for i in range(1, 300)]
+    found = split_triples(np.array(star + chain), 1001, 1, options((0.6, 0.2, 0.2)))
+    assert len(found["valid"]) == pytest.approx(len(found["test"]), rel=0.05)
+
+
 def test_another_seed_holds_out_others():
     triples = random_triples(50, 3, 2000)
     one, other = (split_triples(triples, 50, 3, options(seed=seed))["valid"] for seed in (0, 1))

@@ -196,7 +196,7 @@ def print_measurements(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def print_columns(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> None:
     """Rows of texts under their columns' names."""
-    table = Table(title=escape(title), caption=caption, title_justify="left", caption_justify="left")
+    table = Table(title=escape(title), caption=escape(caption), title_justify="left", caption_justify="left")
     for name in columns:
         table.add_column(name)
     for row in rows:
@@ -220,9 +220,11 @@ def print_classification(result: Mapping[str, Any]) -> None:
 
 def print_facts(title: str, facts: Sequence[tuple[str, str]], caption: str = "") -> None:
     """Names and what is to be said of each."""
-    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left", show_header=False)
+    table = Table(
+        title=escape(title), caption=escape(caption), title_justify="left", caption_justify="left", show_header=False
+    )
     for name, fact in facts:
-        table.add_row(name, fact)
+        table.add_row(escape(name), escape(fact))
     _console().print(table)
 
 

@@ -27,12 +27,14 @@ def assemble(labelled: LabelledGraph) -> KnowledgeGraph:
     descriptions = Strings(labelled.entity_descriptions.of(entities))
     given = labelled.relation_names.of(relations)
     relation_texts = pc.if_else(pc.equal(given, ""), readable_relations(relations), given)
-    relation_names, num_alike = told_apart(relation_texts, relations)
-    inverse_names, num_alike_inverses = told_apart(labelled.inverse_names.of(relations), relations)
+    # an inverse may say what another relation says
+    directed = pa.concat_arrays([relation_texts, labelled.inverse_names.of(relations)])
+    directed_names, num_alike = told_apart(directed, pa.concat_arrays([relations, relations]))
+    relation_names, inverse_names = directed_names[: len(relations)], directed_names[len(relations) :]
     notes = labelled.notes
-    if num_alike or num_alike_inverses:
-        notes = (*notes, f"{num_alike + num_alike_inverses} relations or inverses share their text with another one; "
-                         "their ids stand behind it")  # fmt: skip
+    if num_alike:
+        notes = (*notes, f"{num_alike} relations or inverses share their text with another one; their ids stand "
+                         "behind it")  # fmt: skip
     triples = {split: _renumbered(codes, entity_ids, relation_ids) for split, codes in labelled.triples.items()}
     sizes = (len(relations), len(entities))
     if not keys_fit(*sizes):

@@ -1,6 +1,6 @@
 """Graphs that Python already holds: data frames and pykeen's triples factories."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from kalm.graph.building import GraphBuilder, TextKind
 from kalm.graph.columns import check_columns
+from kalm.graph.knowledge_graph import SPLITS
 from kalm.graph.labelled import LabelledGraph, ReadOptions
 from kalm.graph.table import TableAdder
 
@@ -29,8 +30,9 @@ def from_frames(
         texts: of entities and relations.
 
     Raises:
-        ValueError: columns are not those of triples, or more rows are bad than may be.
+        ValueError: the splits or columns are not those of a graph, or more rows are bad than may be.
     """
+    _check_splits(frames)
     builder = _builder(options, texts)
     for split, frame in frames.items():
         try:
@@ -50,8 +52,9 @@ def from_triples_factories(factories: "Mapping[str, TriplesFactory]", *, texts: 
     """A graph from pykeen's triples factories, one for each split, each with its own labels.
 
     Raises:
-        ValueError: a label is empty.
+        ValueError: the splits are not those of a graph, or a label is empty.
     """
+    _check_splits(factories)
     builder = _builder(None, texts)
     for split, factory in factories.items():
         triples = factory.mapped_triples.numpy()
@@ -65,6 +68,11 @@ def from_triples_factories(factories: "Mapping[str, TriplesFactory]", *, texts: 
             lines=np.arange(1, len(triples) + 1),
         )  # fmt: skip
     return builder.finish("pykeen triples factories")
+
+
+def _check_splits(splits: Collection[str]) -> None:
+    if set(splits) not in ({"train"}, set(SPLITS)):
+        raise ValueError(f"the splits of a graph are {', '.join(SPLITS)}, or train alone, got {', '.join(splits)}")
 
 
 def _builder(options: ReadOptions | None, texts: Texts | None) -> GraphBuilder:

@@ -83,19 +83,22 @@ def like_relations(graph: KnowledgeGraph) -> list[LikePair]:
     keys = np.unique(_keys(graph, np.concatenate([graph.triples[split] for split in SPLITS])))
     queries, tail = np.divmod(keys, size)
     head, relation = np.divmod(queries, 2 * graph.num_relations)
+    counts = np.bincount(relation, minlength=graph.num_relations)
+    # the others are never reported, and where columns are mixed up they are thousands over the same pairs
+    is_asked = counts[relation] >= MIN_PAIRS
+    keys, head, relation, tail = keys[is_asked], head[is_asked], relation[is_asked], tail[is_asked]
     pairs, columns = np.unique(np.concatenate([head * size + tail, tail * size + head]), return_inverse=True)
     shape = (graph.num_relations, len(pairs))
     ones = np.ones(len(keys), np.int64)
     of_pairs = csr_array((ones, (relation, columns[: len(keys)])), shape=shape)
     of_reversed = csr_array((ones, (relation, columns[len(keys) :])), shape=shape)
-    counts = np.bincount(relation, minlength=graph.num_relations)
     found = []
     for is_reverse, other in ((False, of_pairs), (True, of_reversed)):
         common = (of_pairs @ other.T).tocoo()
         first, second = common.coords
         shares = common.data / np.maximum(counts[first], counts[second])
         # each pair once; a relation equals itself, and may be its own reverse
-        is_alike = (shares >= NEAR_DUPLICATE) & (np.minimum(counts[first], counts[second]) >= MIN_PAIRS)
+        is_alike = shares >= NEAR_DUPLICATE
         is_alike &= (first <= second) if is_reverse else (first < second)
         columns_found = (first[is_alike].tolist(), second[is_alike].tolist(), shares[is_alike].tolist())
         found += [LikePair(one, two, share, is_reverse) for one, two, share in zip(*columns_found, strict=True)]

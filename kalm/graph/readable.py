@@ -20,17 +20,23 @@ def readable(label: str) -> str:
 
 
 def readable_entities(labels: pa.Array) -> pa.Array:
-    """Ids in readable form: `/people/person/birth_place` -> `people person birth place`; never empty.
+    """Ids in readable form: `birth_place` -> `birth place`, `/m/people/Ada_L` -> `m people Ada L`; never empty.
 
-    Of an IRI the last part counts: `http://example.org/birth_place` -> `birth place`.
+    Of an IRI the last part counts: `http://example.org/birth_place` -> `birth place`. What has a space is a name as it
+    stands, and slashes and dots part words in paths alone: `J.R.R._Tolkien` -> `J.R.R. Tolkien`.
     """
-    spaced = pc.utf8_trim(pc.replace_substring_regex(last_parts(labels), _BETWEEN_WORDS, " "), " ")
-    return pc.if_else(pc.equal(spaced, ""), labels, spaced)
+    ends = last_parts(labels)
+    words = pc.utf8_trim(pc.replace_substring_regex(ends, "_+", " "), " ")
+    made = pc.if_else(pc.starts_with(ends, "/"), _parted(ends), words)
+    is_name = pc.or_(pc.match_substring(labels, " "), pc.equal(made, ""))
+    return pc.if_else(is_name, labels, made)
 
 
 def readable_relations(labels: pa.Array) -> pa.Array:
-    """Like entities; beside that `wasBornIn` -> `was born in`, and `P106` -> `occupation` as in Wikidata."""
-    made = [PROPERTIES.get(text) or _CAMEL_HUMP.sub(_next_word, text) for text in readable_entities(labels).to_pylist()]
+    """Like entities; beside that `person.age` -> `person age`, `wasBornIn` -> `was born in`, `P106` -> `occupation`."""
+    parted = _parted(last_parts(labels))
+    texts = pc.if_else(pc.or_(pc.match_substring(labels, " "), pc.equal(parted, "")), labels, parted)
+    made = [PROPERTIES.get(text) or _CAMEL_HUMP.sub(_next_word, text) for text in texts.to_pylist()]
     return pa.array(made, pa.large_string())
 
 
@@ -46,6 +52,10 @@ def told_apart(texts: pa.Array, labels: pa.Array) -> tuple[pa.Array, int]:
         num_changed = max(num_changed, sum(text in shared for text in made))
         made = [f"{text} ({name})" if text in shared else text for text, name in zip(made, names, strict=True)]
     return pa.array(made, pa.large_string()), num_changed
+
+
+def _parted(labels: pa.Array) -> pa.Array:
+    return pc.utf8_trim(pc.replace_substring_regex(labels, _BETWEEN_WORDS, " "), " ")
 
 
 def _next_word(hump: re.Match[str]) -> str:

@@ -89,7 +89,10 @@ def split_triples(triples: Triples, num_entities: int, num_relations: int, optio
     order = order[is_free[order]]
     _, share_valid, share_test = options.shares
     in_stratum = np.bincount(stratum, weights=size, minlength=num_relations)
-    num_valid, num_test = (_whole(share * in_stratum, random) for share in (share_valid, share_test))
+    is_held = np.bincount(stratum[order], weights=size[order], minlength=num_relations)
+    # what is missing where few are free is missing in both
+    free_share = np.minimum(1, is_held / np.maximum((share_valid + share_test) * in_stratum, 1e-9))
+    num_valid, num_test = (_whole(share * free_share * in_stratum, random) for share in (share_valid, share_test))
     # the middle of each pair's triples among the free ones of its stratum
     taken = np.cumsum(size[order])
     begin = np.r_[0, taken][np.searchsorted(stratum[order], np.arange(num_relations))]

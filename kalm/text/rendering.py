@@ -60,19 +60,24 @@ def _rendered(
     tokens: list[int], begin: int, marks: dict[int, list[str]], batch: Batch, tokenizer: PreTrainedTokenizerFast
 ) -> Rendered:
     # the label after the last position is no input: the sequence ends before it
-    positions = [place for place in batch.label_positions.tolist() if begin <= place < begin + len(tokens)]
-    pieces, start = [], 0
-    for place in range(len(tokens)):
-        if position_marks := marks.get(begin + place):
-            pieces += [_decode(tokens[start : place + 1], tokenizer), *position_marks]
-            start = place + 1
-        if positions and begin + place == positions[0]:
-            written = dict(zip(batch.label_positions.tolist(), batch.labels.tolist(), strict=True))
-            pieces += [_decode(tokens[start : place + 1], tokenizer), LABELS]
-            pieces += [_decode([written[position] for position in positions], tokenizer), END]
-            return Rendered("".join(pieces), place + 1 + len(positions))
-    pieces.append(_decode(tokens[start:], tokenizer))
-    return Rendered("".join(pieces), len(tokens))
+    written = {
+        place - begin: label
+        for place, label in zip(batch.label_positions.tolist(), batch.labels.tolist(), strict=True)
+        if begin <= place < begin + len(tokens)
+    }
+    num_read = min(written) + 1 if written else len(tokens)
+    whole = [*tokens[:num_read], *(written[place] for place in sorted(written))]
+    marked = {place + 1: list(marks[begin + place]) for place in range(num_read) if begin + place in marks}
+    if written:
+        marked.setdefault(num_read, []).append(LABELS)
+        marked.setdefault(len(whole), []).append(END)
+    # beginnings are decoded, not pieces, of which some tokenizers cut the leading space
+    text, done = "", 0
+    for stop in sorted({*marked, len(whole)}):
+        decoded = _decode(whole[:stop], tokenizer)
+        text += "".join([decoded[done:], *marked.get(stop, ())])
+        done = len(decoded)
+    return Rendered(text, len(whole))
 
 
 def _decode(tokens: list[int], tokenizer: PreTrainedTokenizerFast) -> str:

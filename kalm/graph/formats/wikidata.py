@@ -146,12 +146,17 @@ def _texts(entity: dict[str, Any], language: str) -> tuple[str, str]:
                             for key in ("labels", "descriptions"))  # fmt: skip
     aliases = _object(entity, "aliases").get(language) or []
     alias = _text(aliases[0]) if isinstance(aliases, list) and aliases else ""
-    return _choose(labels, language, alias), _choose(descriptions, language, "")
+    return _choose(labels, language, alias), _own_language(descriptions, language)
 
 
 def _choose(texts: dict[str, str], language: str, alias: str) -> str:
     others = (texts[tag] for tag in sorted(texts))
     return next((text for text in (texts.get(language), texts.get(ALL_LANGUAGES), alias, *others) if text), "")
+
+
+def _own_language(texts: dict[str, str], language: str) -> str:
+    # a name in any language is better than an id, a sentence in another one is not better than none
+    return texts.get(language) or texts.get(ALL_LANGUAGES) or ""
 
 
 def _text(entry: Any) -> str:
