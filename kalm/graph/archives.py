@@ -75,7 +75,8 @@ def _unpack(archive: Path, folder: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             with stream, target.open("xb") as out:
                 bounded = Bounded(stream, archive, left, MAX_UNPACKING)
-                shutil.copyfileobj(bounded, out, 2**20)
+                while data := bounded.read(2**20):
+                    out.write(data)
                 left = bounded.left
 
 
