@@ -7,6 +7,7 @@ import os
 import stat
 import tarfile
 import threading
+import tracemalloc
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -258,6 +259,51 @@ def test_a_bomb_is_refused_when_the_limit_is_reached(tmp_path, monkeypatch, endi
     with pytest.raises(ValueError, match="unpacks to more than 100 times its size"):
         unpacked(path, tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_a_long_header_of_a_tar_is_refused_before_it_is_read(tmp_path, kind):
+    header = tarfile.TarInfo("x")
+    header.type, header.size = kind, 2**26
+    path = tmp_path / "long.tar.gz"
+    with gzip.open(path, "wb") as packed:
+        packed.write(header.tobuf(tarfile.GNU_FORMAT) + b"0" * header.size)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"long\.tar\.gz: .* says more than 16 KiB about one file"):
+        unpacked(path, tmp_path / "cache")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**23
+
+
+def test_headers_of_a_tar_count_as_what_it_unpacks_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(archives, "MIN_UNPACKED_LIMIT", 2**18)
+    path = make_tar(
+        tmp_path / "empty.tar.gz", [("x" * 90 + "/" + str(place), b"", tarfile.DIRTYPE) for place in range(3000)]
+    )
+    with pytest.raises(ValueError, match="unpacks to more than 100 times its size"):
+        unpacked(path, tmp_path / "cache")
+
+
+@pytest.mark.parametrize("ending", ["zip", "tar.gz"])
+def test_folders_count_as_files(tmp_path, monkeypatch, ending):
+    monkeypatch.setattr(archives, "MAX_FILES", 3)
+    path = tmp_path / f"many.{ending}"
+    names = [f"{place}/" for place in range(4)]
+    make_zip(path, [(name, b"") for name in names]) if ending == "zip" else make_tar(
+        path, [(name, b"", tarfile.DIRTYPE) for name in names]
+    )
+    with pytest.raises(ValueError, match="holds more than 3 files"):
+        unpacked(path, tmp_path / "cache")
+
+
+def test_one_file_stands_for_the_archive_and_what_macos_adds_does_not_count(tmp_path):
+    one = unpacked(make_zip(tmp_path / "one.zip", [("my.tsv", b"a\tr\tb\n")]), tmp_path / "cache")
+    assert one.read_bytes() == b"a\tr\tb\n"
+    assert "one.zip" in str(one)  # messages about it name the archive
+    mac = [*FILES, ("__MACOSX/graph/._train.txt", b"x"), (".DS_Store", b"x")]
+    folder = unpacked(make_zip(tmp_path / "mac.zip", mac), tmp_path / "cache")
+    assert folder.name == "graph"
 
 
 def test_too_many_files_are_refused(tmp_path, monkeypatch):

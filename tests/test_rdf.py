@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kalm.graph.formats import rdf_lines
-from kalm.graph.formats.guards import JsonGuard
+from kalm.graph.formats import rdf_documents, rdf_lines
+from kalm.graph.formats.guards import JsonGuard, TurtleGuard
 from kalm.graph.formats.registry import read_labelled, recognise
 from kalm.graph.labelled import ReadOptions
 from kalm.graph.readable import readable
@@ -187,6 +187,14 @@ def test_a_carriage_return_ends_a_line_too_and_the_line_counts_once(tmp_path):
     assert labelled.accounts[0].lines == labelled.accounts[0].read == 2
 
 
+def test_triples_behind_a_comment_and_a_carriage_return_are_read(tmp_path):
+    text = f"# one\r<{E}a> <{E}p> <{E}b> .\n# two\r# three\n"
+    labelled, triples, *_ = read(written(tmp_path, "graph.nt", text))
+    assert triples == [(E + "a", E + "p", E + "b")]
+    account = labelled.accounts[0]
+    assert (account.read, account.comment, account.lines) == (1, 1, 2)
+
+
 def test_triples_about_triples_are_left_out(tmp_path):
     content = f"<< <{E}a> <{E}b> <{E}c> >> <{E}p> <{E}d> . <{E}x> <{E}q> <<( <{E}a> <{E}b> <{E}c> )>> . <{E}x> <{E}q> <{E}y> ."
     labelled, triples, *_ = read(written(tmp_path, "graph.ttl", content))
@@ -309,6 +317,8 @@ def test_blocks_do_not_change_the_graph(tmp_path, monkeypatch):
 
 T = f"<{E}a> <{E}p> <{E}b> ."
 DEEP = '{"http://e/p":' * 70_000
+LONG = E + "x" * 20_000
+NESTED = f"<<( <{E}a> <{E}p>\n" * 30_000 + f"<{E}b>" + ")>>" * 30_000
 FAULTY = {  # content and what the message says
     "relative IRI": ("x.nt", T + "\n<a> <p> <b> .", "x.nt:2: No scheme found in an absolute IRI (column 1); write <subject>"),
     "space in an IRI": ("x.nt", f"<{E}a b> <{E}p> <{E}b> .", "x.nt:1: Invalid IRI code point ' '"),
@@ -341,6 +351,16 @@ FAULTY = {  # content and what the message says
     "a parameter entity": ("x.rdf", '<!DOCTYPE x [<!ENTITY % a SYSTEM "http://e/x"> %a;]>' + RDF_XML + "</rdf:RDF>", "x.rdf:1: the entity a is outside"),
     "a long entity": ("x.rdf", f'<!DOCTYPE x [<!ENTITY a "{"a" * 300}">]>{RDF_XML}</rdf:RDF>', "longer than 256 characters"),
     "many uses of an entity": ("x.rdf", f'<!DOCTYPE x [<!ENTITY a "{"a" * 200}">]>{RDF_XML}<e:T rdf:about="http://a"><e:p>{"&a;" * 500_000}</e:p></e:T></rdf:RDF>', "x.rdf:1: "),
+    "triples within triples to no end": ("x.nt", T + f"\n<{E}a> <{E}p> " + NESTED.replace("\n", " ") + ".", "x.nt:2: more than 256 times <<"),
+    "a long prefix": ("x.ttl", f"@prefix e: <{LONG}> .\n" + "e:a e:p e:b .\n" * 70_000, "an IRI of more than 4,096 bytes"),
+    "a long base in parts": ("x.ttl", f"@base <{E}> .\n" + f"@base <{'x' * 3000}/> .\n" * 3, "an IRI of more than 4,096 bytes"),
+    "a long namespace": ("x.rdf", RDF_XML.replace("e=", f'l="{LONG}" xmlns:e=') + "</rdf:RDF>", "x.rdf:1: a namespace or base of more than 4,096"),
+    "a long xml:base": ("x.rdf", RDF_XML + f'<e:a xml:base="{LONG}"/></rdf:RDF>', "x.rdf:1: a namespace or base of more than 4,096"),
+    "a long @vocab": ("x.jsonld", json.dumps({"@context": {"@vocab": LONG}, "a": ["b"] * 9}), "x.jsonld:1: a text of more than 4,096 bytes in a @context"),
+    "a long @base, escaped": ("x.jsonld", json.dumps({"@context": {"@base": LONG}}).replace("@c", "\\u0040c"), "x.jsonld:1: a text of more than 4,096 bytes in a @context"),
+    "a long IRI made of short ones": ("x.ttl", f"@prefix e: <{E}{'x' * 4000}> .\n e:{'y' * 100} e:p e:b .", "x.ttl: an IRI of more than 4,096 characters"),
+    "triples within triples in Turtle": ("x.ttl", f"<{E}a> <{E}p> {NESTED}.", "triples nested more than 256 deep"),
+    "triples within triples in TriG": ("x.trig", f"{{ <{E}a> <{E}p> {NESTED}. }}", "triples nested more than 256 deep"),
     "XML nested to no end": ("x.rdf", RDF_XML + "<e:a><e:b>" * 100_000, "x.rdf:1: elements nested more than 256 deep"),
     "no JSON": ("x.jsonld", "hello", "x.jsonld:1: "),
     "empty JSON": ("x.jsonld", "", "x.jsonld:1: "),
@@ -399,6 +419,42 @@ def test_brackets_in_texts_are_no_nesting_and_escapes_may_be_torn(tmp_path):
     guard.feed(text.encode())
     with pytest.raises(ValueError, match="nested"):
         guard.feed(b"[" * 257)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 10_000])
+def test_marks_in_texts_comments_and_names_are_no_nesting(tmp_path, size):
+    mark = "<<( "
+    text = f"""e:a\\'b e:database <x>, "{mark}\\"", '{mark}\\'', \"\"\"{mark}" ""\\\"\"\"\", \'\'\'{mark}\'\'\', "" . # {mark} "\n"""
+    document = f"@prefix e: <{E}> .\n" + text * 300
+    path = written(tmp_path, "x.ttl", document)
+    assert read_labelled(path, ReadOptions()).accounts[0].lines == 1800
+    guard = TurtleGuard(path)
+    for place in range(0, len(document), size):
+        guard.feed(document[place : place + size].encode())
+    hidden = f"{mark} # )>>\n ')>>' " * 257
+    with pytest.raises(ValueError, match="nested"):
+        for place in range(0, len(hidden) + size, size):
+            guard.feed(hidden[place : place + size].encode())
+
+
+def test_a_chunk_ends_by_its_size_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(rdf_documents, "CHARACTERS_AT_ONCE", 100)
+    quads = list(
+        pyoxigraph.parse(
+            f"<{E}a> <{E}p> <{E}b>, 'x', <<( <{E}a> <{E}p> <{E}b> )>> .".encode(), format=pyoxigraph.RdfFormat.TURTLE
+        )
+    )
+    assert [len(chunk) for chunk in rdf_documents._chunks(quads * 2, tmp_path)] == [2, 2, 2]
+
+
+def test_a_long_description_is_no_long_iri(tmp_path):
+    node = {
+        "@context": {"d": "http://schema.org/description"},
+        "@id": E + "a",
+        "d": "x" * 10_000,
+        E + "p": {"@id": E + "b"},
+    }
+    assert read_labelled(written(tmp_path, "x.jsonld", json.dumps(node)), ReadOptions()).accounts[0].read == 2
 
 
 def test_json_that_is_no_rdf_is_not_taken_for_it(tmp_path):

@@ -1,6 +1,9 @@
 """Archives of graphs, unpacked without harm: nothing leaves the folder, and nothing grows beyond measure."""
 
+import bz2
+import gzip
 import hashlib
+import lzma
 import shutil
 import stat
 import tarfile
@@ -9,12 +12,17 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from lzma import LZMAError
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Self, cast
+
+from kalm.graph.files import Bounded
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-MAX_FILES = 100_000
+OF_MACOS = ("__MACOSX", ".DS_Store")
+MAX_FILES = 100_000  # and folders
+MAX_HEADER = (
+    2**14
+)  # bytes that a tar says of its next file, such as a long name: tarfile's time grows with their square
 # an archive may unpack to so much, or to so many times its own size: text packs 3 to 30 times, a bomb 1,000 times
 MIN_UNPACKED_LIMIT, MAX_UNPACKING = 2**28, 100
 
@@ -25,16 +33,16 @@ def is_archive(path: Path) -> bool:
 
 
 def unpacked(archive: Path, cache: Path) -> Path:
-    """The folder with what is in the archive, named by the archive's digest; made on first use, whole or not at all.
+    """What is in the archive, in a folder named by the archive and its digest; made on first use, whole or not at all.
 
-    A folder that holds one folder and nothing else stands for that one.
+    A folder that holds one folder or one file, and nothing else but what macOS adds, stands for that one.
 
     Raises:
         ValueError: it is no whole archive, holds what would lie outside the folder or is no file, or is too large.
     """
     with archive.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()[:32]
-    folder = cache / digest
+    folder = cache / f"{archive.name[:40]}-{digest}"
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=cache))
@@ -47,32 +55,38 @@ def unpacked(archive: Path, cache: Path) -> Path:
                 raise ValueError(f"{archive}: could not be unpacked: {error}") from error
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-    while len(inside := list(folder.iterdir())) == 1 and inside[0].is_dir():
-        folder = inside[0]
-    return folder
+    place = folder
+    while place.is_dir() and len(inside := [path for path in place.iterdir() if path.name not in OF_MACOS]) == 1:
+        place = inside[0]
+    return place
 
 
 def _unpack(archive: Path, folder: Path) -> None:
     left = max(MIN_UNPACKED_LIMIT, MAX_UNPACKING * archive.stat().st_size)
     num_files = 0
     with _faults_of(archive):
-        for name, stream in _files(archive):
+        for name, stream in _members(archive, left):
             num_files += 1
             if num_files > MAX_FILES:
                 raise ValueError(f"{archive}: holds more than {MAX_FILES:,} files; unpack it yourself")
+            if stream is None:
+                continue
             target = folder / _safe(name, archive)
             target.parent.mkdir(parents=True, exist_ok=True)
             with stream, target.open("xb") as out:
-                while data := stream.read(2**20):
-                    left -= len(data)
-                    if left < 0:
-                        raise ValueError(f"{archive}: unpacks to more than {MAX_UNPACKING} times its size; unpack it "
-                                         "yourself if that is meant")  # fmt: skip
+                bounded = Bounded(stream, archive, left, MAX_UNPACKING)
+                while data := bounded.read(2**20):
                     out.write(data)
+                left = bounded.left
 
 
-def _files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """Names and contents of the files in an archive; folders are left out, all else is refused."""
+def _members(archive: Path, limit: int) -> Iterator[tuple[str, IO[bytes] | None]]:
+    """Names and contents of the files in an archive, and folders, which have none; all else is refused.
+
+    Args:
+        archive: the file.
+        limit: bytes that a tar may unpack to, with its headers.
+    """
     if archive.name.lower().endswith(".zip"):
         with zipfile.ZipFile(archive) as packed:
             for info in packed.infolist():
@@ -81,19 +95,48 @@ def _files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
                     raise ValueError(
                         f"{archive}: {info.filename} is a link, which may lead anywhere; pack the file itself"
                     )
-                if not info.is_dir():
-                    yield info.filename, packed.open(info)
+                yield info.filename, None if info.is_dir() else packed.open(info)
         return
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            if member.isdir():
-                continue
-            if not member.isreg():
-                raise ValueError(f"{archive}: {member.name} is a link or a device, which may lead anywhere; pack "
-                                 "the file itself")  # fmt: skip
-            stream = tar.extractfile(member)
-            assert stream is not None
-            yield member.name, stream
+    with _open_packed(archive) as packed_tar:
+        stream = Bounded(packed_tar, archive, limit, MAX_UNPACKING)
+        # as a stream, of which each byte is read once; what the method wants of a file object is `read`
+        with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|", tarinfo=_Header) as tar:
+            for member in tar:
+                if member.isdir():
+                    yield member.name, None
+                    continue
+                if not member.isreg():
+                    raise ValueError(f"{archive}: {member.name} is a link or a device, which may lead anywhere; pack "
+                                     "the file itself")  # fmt: skip
+                content = tar.extractfile(member)
+                assert content is not None
+                yield member.name, content
+
+
+class _LongHeaderError(Exception):
+    pass
+
+
+class _Header(tarfile.TarInfo):
+    """Refuses what a tar says of its next file before it is read, if it is long."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        is_file = header.isreg() or header.isdir()
+        if not is_file and header.size > MAX_HEADER:
+            raise _LongHeaderError(f"it says more than {MAX_HEADER // 2**10} KiB about one file")
+        return header
+
+
+def _open_packed(archive: Path) -> IO[bytes]:
+    """A tar, unpacked by what its first bytes say."""
+    with archive.open("rb") as stream:
+        head = stream.read(6)
+    for sign, unpack in ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\0", lzma.open)):
+        if head.startswith(sign):
+            return cast(IO[bytes], unpack(archive, "rb"))
+    return archive.open("rb")
 
 
 def _safe(name: str, archive: Path) -> PurePosixPath:
@@ -119,7 +162,8 @@ def _faults_of(archive: Path) -> Iterator[None]:
     except (
         EOFError,
         zlib.error,
-        LZMAError,
+        lzma.LZMAError,
+        _LongHeaderError,
         zipfile.BadZipFile,
         tarfile.TarError,
         RuntimeError,

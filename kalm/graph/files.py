@@ -154,22 +154,30 @@ def open_unpacked(path: Path) -> Iterator[Readable]:
     with path.open("rb") as packed:
         try:
             with unpack(packed, "rb") as unpacked:
-                yield _Bounded(unpacked, path)
+                limit = max(MIN_UNPACKED_LIMIT, MAX_UNPACKING * path.stat().st_size)
+                yield Bounded(unpacked, path, limit, MAX_UNPACKING)
         except (EOFError, OSError, zlib.error) as error:
             raise ValueError(f"{path}: not a whole {name} file ({error}); pack it again") from None
 
 
-class _Bounded:
-    """A stream of unpacked bytes that may not grow beyond measure."""
+class Bounded:
+    """A stream of unpacked bytes that may not grow beyond measure.
 
-    def __init__(self, stream: gzip.GzipFile | bz2.BZ2File, path: Path) -> None:
-        self._stream, self._path = stream, path
-        self._left = max(MIN_UNPACKED_LIMIT, MAX_UNPACKING * path.stat().st_size)
+    Args:
+        stream: of the bytes.
+        path: what they are unpacked from, for messages.
+        left: how many may be read.
+        times: what that is of the size of the file, for messages.
+    """
+
+    def __init__(self, stream: Readable, path: Path, left: int, times: int) -> None:
+        self._stream, self._path, self._times = stream, path, times
+        self.left = left
 
     def read(self, size: int) -> bytes:
         data = self._stream.read(size)
-        self._left -= len(data)
-        if self._left < 0:
-            raise ValueError(f"{self._path}: unpacks to more than {MAX_UNPACKING} times its size; unpack it yourself "
+        self.left -= len(data)
+        if self.left < 0:
+            raise ValueError(f"{self._path}: unpacks to more than {self._times} times its size; unpack it yourself "
                              "if that is meant")  # fmt: skip
         return data

@@ -4,21 +4,26 @@ A document with a fault is refused whole, whatever `data.max_bad_lines` says: wh
 fault need not be what was meant.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from kalm.graph.building import GraphBuilder
 from kalm.graph.files import BYTE_ORDER_MARK, Readable, open_unpacked, read_head
 from kalm.graph.formats.format import FileFormat, suffix
-from kalm.graph.formats.guards import Guard, JsonGuard, XmlGuard
+from kalm.graph.formats.guards import MAX_IRI, Guard, JsonGuard, TurtleGuard, XmlGuard
 from kalm.graph.formats.rdf import RdfAdder, pyoxigraph
 
-TRIPLES_AT_ONCE = 2**16
+TRIPLES_AT_ONCE, CHARACTERS_AT_ONCE = 2**16, 2**25
 # of IRIs that are relative in a file without a base; the file's own place would differ from machine to machine
 BASE = "file:///"
-GUARDS: dict[str, Callable[[Path], Guard]] = {"RDF_XML": XmlGuard, "JSON_LD": JsonGuard}
+GUARDS: dict[str, Callable[[Path], Guard]] = {
+    "TURTLE": TurtleGuard,
+    "TRIG": TurtleGuard,
+    "RDF_XML": XmlGuard,
+    "JSON_LD": JsonGuard,
+}
 
 
 def read_turtle(path: Path, split: str, builder: GraphBuilder) -> None:
@@ -51,22 +56,53 @@ def _read(path: Path, split: str, builder: GraphBuilder, form: str) -> None:
     builder.start_split(split)
     account = builder.ledger.open(path, unit="triples")
     adder = RdfAdder(path, split, builder, account)
-    make_guard = GUARDS.get(form)
-    guard = None if make_guard is None else make_guard(path)
+    guard = GUARDS[form](path)
     with open_unpacked(path) as stream, _faults(path, guard):
         text = _Text(path, stream, guard)
         quads = library.parse(text, format=getattr(library.RdfFormat, form), base_iri=BASE)
-        while chunk := list(islice(quads, TRIPLES_AT_ONCE)):
+        for chunk in _chunks(quads, path):
             lines = range(account.lines + 1, account.lines + len(chunk) + 1)
             account.lines += len(chunk)
             adder.add(chunk, lines)
     adder.finish()
 
 
+def _chunks(quads: Iterable[Any], path: Path) -> Iterator[list[Any]]:
+    """The triples, as many at once as memory is sure to hold: a short name may stand for a long IRI."""
+    chunk: list[Any] = []
+    size = 0
+    for quad in quads:
+        chunk.append(quad)
+        size += sum(_size(term, path) for term in (quad.subject, quad.predicate, quad.object))
+        if len(chunk) == TRIPLES_AT_ONCE or size > CHARACTERS_AT_ONCE:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _size(term: Any, path: Path) -> int:
+    """Characters of a term.
+
+    Raises:
+        ValueError: an IRI in it is longer than may be.
+    """
+    kind = type(term).__name__
+    if kind == "Triple":
+        return sum(_size(part, path) for part in (term.subject, term.predicate, term.object))
+    if kind == "Literal":
+        return len(term.value) + _size(term.datatype, path)
+    size = len(term.value)
+    if size > MAX_IRI:
+        raise ValueError(f"{path}: an IRI of more than {MAX_IRI:,} characters, which begins {term.value[:60]}; shorten "
+                         "it or its prefix")  # fmt: skip
+    return size
+
+
 class _Text:
     """The bytes of a document, as a parser reads them."""
 
-    def __init__(self, path: Path, stream: Readable, guard: Guard | None) -> None:
+    def __init__(self, path: Path, stream: Readable, guard: Guard) -> None:
         self._path, self._stream, self._guard = path, stream, guard
         self._is_first = True
 
@@ -77,13 +113,12 @@ class _Text:
                 raise ValueError(f"{self._path}:1: UTF-16 text; save the file as UTF-8")
             data = data.removeprefix(BYTE_ORDER_MARK)
             self._is_first = False
-        if self._guard is not None:
-            self._guard.feed(data)
+        self._guard.feed(data)
         return data
 
 
 @contextmanager
-def _faults(path: Path, guard: Guard | None) -> Iterator[None]:
+def _faults(path: Path, guard: Guard) -> Iterator[None]:
     """Say where a parser's error is."""
     try:
         yield
@@ -92,7 +127,7 @@ def _faults(path: Path, guard: Guard | None) -> Iterator[None]:
         if "LoadDocumentCallback" in message:
             raise ValueError(f"{path}: a @context is at an address, and nothing is loaded from the network; write the "
                              "context itself into the file") from None  # fmt: skip
-        line = error.lineno or (guard and guard.line)
+        line = error.lineno or guard.line
         raise ValueError(f"{path}{f':{line}' if line else ''}: {message}; mend it: a document is read whole or not at "
                          "all") from None  # fmt: skip
     except MemoryError:

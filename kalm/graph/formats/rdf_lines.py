@@ -14,6 +14,7 @@ from kalm.graph.account import Account, Fault
 from kalm.graph.building import GraphBuilder
 from kalm.graph.files import Block, read_blocks
 from kalm.graph.formats.format import FileFormat, suffix
+from kalm.graph.formats.guards import MAX_DEPTH
 from kalm.graph.formats.rdf import LITERAL, TEXTS, RdfAdder, pyoxigraph
 
 # IRIs whose every character may be where it is; many more are good, and those are left to pyoxigraph
@@ -137,26 +138,27 @@ def _read_exactly(
         form: of the lines.
         max_bad_lines: after so many bad lines the rest need not be looked at.
     """
+    faults: list[Fault] = []
     rest: list[bytes] = []
     places: list[int] = []
     for line, number in zip(lines.cast(pa.large_binary()).to_pylist(), numbers.tolist(), strict=True):
         bare = line.strip(b" \t\r\n")
         if not bare:
             account.blank += 1
-        elif bare.startswith(b"#"):
+        elif bare.startswith(b"#") and b"\r" not in bare:
             account.comment += 1
+        elif line.count(b"<<") > MAX_DEPTH:  # whether they nest or not: to find out is the parser's part
+            faults.append(Fault(number, f"more than {MAX_DEPTH} times <<, of triples within triples",
+                                "write such triples without others inside"))  # fmt: skip
         else:
             rest.append(bare)
             places.append(number)
-    if not rest:
-        return
-    # a carriage return ends a line of N-Triples too, so that a line may hold several triples
-    if not any(b"\r" in line for line in rest):
+    # a carriage return ends a line of N-Triples too, so that a line may hold several triples, also behind a comment
+    if rest and not any(b"\r" in line for line in rest):
         quads = _parse_together(rest, form)
         if quads is not None and len(quads) == len(rest):
             adder.add(quads, places)
-            return
-    faults = []
+            rest, places = [], []
     for line, number in zip(rest, places, strict=True):
         try:
             quads = list(_parser(line, form))
@@ -165,7 +167,7 @@ def _read_exactly(
             if len(faults) > max_bad_lines:
                 break  # which `refuse_all` will say
         else:
-            adder.add(quads, [number] * len(quads), [1] + [0] * (len(quads) - 1))
+            adder.add(quads, [number] * len(quads), ([1] + [0] * (len(quads) - 1))[: len(quads)])
             account.comment += not quads
     account.refuse_all(faults)
 
