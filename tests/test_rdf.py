@@ -166,8 +166,8 @@ def test_iris_that_are_relative_do_not_depend_on_where_the_file_is(tmp_path):
 def test_an_iri_without_a_name_is_called_by_its_last_part():
     names = {
         "http://e.org/a/Black%20tea": "Black tea", "http://e.org/a#born_in": "born in", "http://e.org/a/": "a",
-        "http://e.org": "e org", "urn:isbn:123": "123", "http://e.org/%FF": "%FF", "http://e.org/a%00": "a%00",
-        "http://e.org/%20": "%20", "12:30": "12:30", "see http://e.org/a": "see http: e org a",
+        "http://e.org": "e.org", "urn:isbn:123": "123", "http://e.org/%FF": "%FF", "http://e.org/a%00": "a%00",
+        "http://e.org/%20": "%20", "12:30": "12:30", "see http://e.org/a": "see http://e.org/a",
     }  # fmt: skip
     assert {label: readable(label) for label in names} == names
 
@@ -367,6 +367,7 @@ FAULTY = {  # content and what the message says
     "two JSON documents": ("x.jsonld", '{"@id":"a"}\n{"@id":"b"}', "x.jsonld:2: "),
     "a context at an address": ("x.jsonld", '{"@context": "https://schema.org/", "@id": "a"}', "x.jsonld: a @context is at an address"),
     "a context to import": ("x.jsonld", '{"@context": {"@version": 1.1, "@import": "http://x/y"}}', "x.jsonld: a @context is at an address"),
+    "a context that is a long chain": ("x.jsonld", '{"@context": {' + ", ".join(f'"a{i}": "a{i + 1}:x"' for i in range(10_000)) + '}, "a0:b": "x"}', "x.jsonld:1: a @context of more than 32,768 bytes"),
     "a context in a circle": ("x.jsonld", '{"@context": {"a": "b:x", "b": "a:y"}, "a": "x"}', "Cyclic IRI mapping"),
     "JSON nested to no end": ("x.jsonld", DEEP + "1" + "}" * 20_000, "x.jsonld:1: nested more than 256 deep"),
     "contexts nested to no end": ("x.jsonld", '{"@context":{"a":"http://a/b"},"a":' * 5000 + "1" + "}" * 5000, "nested more than 256"),

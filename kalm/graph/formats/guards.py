@@ -9,6 +9,7 @@ MAX_DEPTH = 256  # of elements or brackets: pyoxigraph's time grows with its squ
 MAX_ENTITY = 256  # characters; entities abbreviate namespaces
 MAX_RUN = 2**20  # bytes of text or a tag
 MAX_IRI = 4096  # bytes; also of a namespace, as each name that it abbreviates is written out in memory
+MAX_CONTEXT_BYTES = 2**15
 # a whole IRI or plain text, else what begins one or a comment; a triple within a triple; the keyword before a base
 _TURTLE_MARKS = re.compile(
     rb"<[^<>]{1,%d}>" % MAX_IRI
@@ -42,7 +43,7 @@ class Guard(Protocol):
 
 
 class JsonGuard:
-    """Refuses JSON that is nested without end, and long texts in a @context, which are written out for each name.
+    """Refuses JSON that is nested without end, and a @context that is long, whose texts are written out for each name.
 
     Args:
         path: of the file, for messages.
@@ -54,6 +55,7 @@ class JsonGuard:
         self._is_in_text = False
         self._text = b""  # the one that is being read, or the last, up to a little more than an IRI may have
         self._context: int | None = None  # the depth outside the @context that has been reached
+        self._num_context_bytes = 0  # of its texts
         self._rest = b""  # a backslash, whose character is in the next bytes
         self.line = 1
 
@@ -74,7 +76,7 @@ class JsonGuard:
                 continue
             elif mark in b"[{":
                 if self._context is None and _is_context(self._text):
-                    self._context = self._depth
+                    self._context, self._num_context_bytes = self._depth, 0
                 self._text = b""
                 self._depth += 1
                 if self._depth > MAX_DEPTH:
@@ -90,7 +92,13 @@ class JsonGuard:
 
     def _take_text(self, part: bytes) -> None:
         self._text = (self._text + part)[: MAX_IRI + 1]
-        if self._context is not None and len(self._text) > MAX_IRI:
+        if self._context is None:
+            return
+        self._num_context_bytes += len(part)
+        if self._num_context_bytes > MAX_CONTEXT_BYTES:  # each name may stand for the one after it, down to any depth
+            raise ValueError(f"{self._path}:{self.line}: a @context of more than {MAX_CONTEXT_BYTES:,} bytes; leave "
+                             "out what the document does not use")  # fmt: skip
+        if len(self._text) > MAX_IRI:
             raise ValueError(f"{self._path}:{self.line}: a text of more than {MAX_IRI:,} bytes in a @context; shorten "
                              "the IRI")  # fmt: skip
 
