@@ -390,6 +390,7 @@ def test_weights_that_an_update_broke_leave_the_checkpoint_and_the_model(trained
     assert (run / "model" / "model.safetensors").read_bytes() == model
 
 
+@pytest.mark.slow
 def test_five_steps_and_resume_equal_ten_with_a_queue_hard_negatives_and_micro_batches(workplace):
     switches = (
         "objective.negatives.queue_batches=2", "objective.negatives.hard_per_triple=1", "training.batch_size=2",

@@ -79,6 +79,7 @@ def test_what_is_offloaded_is_not_counted_on_the_device():
     assert {part.name: part.num_bytes for part in parts}["gradients"] == 55 * FLOAT32, "which AdamW on the CPU takes"
 
 
+@pytest.mark.slow
 def test_memory_of_weights_and_optimizer_is_what_deepspeed_holds(tmp_path, offline_environment, warm_python):
     torch.save(loaded("training.batch_size=2"), tmp_path / "config.pt")
     with socket.socket() as probe:

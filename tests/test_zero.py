@@ -54,7 +54,9 @@ def task(tmp_path_factory, tokenizer, table, toy_graph):
     return folder, expected
 
 
-@pytest.fixture(scope="module", params=[1, 2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module", params=[pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)]
+)
 def results(request, task, offline_environment, warm_python):
     """By case what the engine finds with this number of processes, and what is expected."""
     folder, expected = task
