@@ -1,6 +1,7 @@
 """Fixtures: a toy graph with several true tails, equal names and a self-loop, and a tiny LM with random weights."""
 
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -190,6 +191,20 @@ def with_lora(encoder):
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)  # zeros would hide the first factors' gradients
     return encoder
+
+
+@pytest.fixture
+def no_hang() -> Iterator[None]:
+    """A minute, which tells what hangs from what is slow on a busy machine."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError("takes more than a minute")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -336,9 +335,7 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_config_is_one_line_and_leaves_nothing(workplace, case):
     arguments, fragments = BAD[case]
-    start = time.perf_counter()
     result = workplace.train("run.name=bad", *arguments)
-    assert time.perf_counter() - start < 60, "it must not have trained"
     assert_user_error(result, *fragments)
     assert not workplace.run("bad").exists()
 

@@ -5,7 +5,6 @@ import io
 import os
 import re
 import resource
-import time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -132,15 +131,6 @@ READ = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def quickly(request):
-    """Two seconds, of this process's own time: other processes of the machine may be busy."""
-    start = time.process_time()
-    yield
-    many = request.function in (test_whatever_lies_there_nothing_is_lost_in_silence, test_ten_thousand_of_them)
-    assert many or time.process_time() - start < 2
-
-
 def triples_of(graph) -> list[str]:
     entities, relations = graph.entities.to_pylist(), graph.relations.to_pylist()
     return [f"{entities[h]} {relations[r]} {entities[t]}" for h, r, t in graph.triples["train"].tolist()]
@@ -152,6 +142,7 @@ def counts_of(graph) -> tuple[int, ...]:
     return account.read, account.refused, account.blank, account.comment
 
 
+@pytest.mark.usefixtures("no_hang")
 @pytest.mark.parametrize("fault", REFUSED)
 def test_a_faulty_file_is_refused_or_its_loss_is_counted(tmp_path, fault):
     name, content, message, counts = REFUSED[fault]
@@ -172,6 +163,7 @@ def test_a_faulty_file_is_refused_or_its_loss_is_counted(tmp_path, fault):
                                                              found.accounts[0].examples[0])  # fmt: skip
 
 
+@pytest.mark.usefixtures("no_hang")
 @pytest.mark.parametrize("quirk", READ)
 def test_an_odd_file_is_read(tmp_path, quirk):
     name, content, triples, counts = READ[quirk]
@@ -239,6 +231,7 @@ def test_a_line_of_100_mb_is_refused_in_little_memory(tmp_path):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 90 * 2**10
 
 
+@pytest.mark.usefixtures("no_hang")
 @pytest.mark.parametrize("unit", [b"\0", b"\n", GOOD])
 def test_a_gzip_bomb_is_stopped(tmp_path, unit):
     path = tmp_path / "bomb.tsv.gz"

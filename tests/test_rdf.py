@@ -5,7 +5,6 @@ import bz2
 import gzip
 import json
 import sys
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -375,17 +374,16 @@ FAULTY = {  # content and what the message says
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("no_hang")
 @pytest.mark.parametrize("fault", FAULTY)
 def test_a_faulty_file_is_refused_in_one_line_and_at_once(tmp_path, fault):
     name, content, message = FAULTY[fault]
     path = written(tmp_path, name, content)
-    started = time.perf_counter()
     with pytest.raises(ValueError) as error:
         read_labelled(path, ReadOptions())
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 600
-    assert time.perf_counter() - started < 5  # 2 s on a machine that does nothing else
 
 
 @pytest.mark.parametrize("name", [name for name in SAME if name not in ("graph.nt", "graph.nq")])

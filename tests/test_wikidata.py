@@ -4,7 +4,6 @@
 import bz2
 import gzip
 import json
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -129,20 +128,19 @@ FAULTY = {
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("no_hang")
 @pytest.mark.parametrize("fault", FAULTY)
 def test_a_faulty_line_is_refused_with_its_place_or_counted(tmp_path, fault):
     content, message = FAULTY[fault]
     line = content if isinstance(content, bytes) else json.dumps(content).encode()
     path = tmp_path / "dump.json"
     path.write_bytes(dump(ENTITIES[0]).replace(b"\n]", b",\n" + line + b"\n]"))
-    started = time.perf_counter()
     with pytest.raises(ValueError) as error:
         read(path)
     assert f"dump.json:3: {message}" in str(error.value)
     assert "\n" not in str(error.value)
     triples, *_, account = read(path, max_bad_lines=1)
     assert (len(triples), account.read, account.refused, account.comment) == (3, 1, 1, 2)
-    assert time.perf_counter() - started < 5  # 2 s on a machine that does nothing else
 
 
 def test_a_torn_dump_is_refused(tmp_path):
