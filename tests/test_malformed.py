@@ -90,6 +90,7 @@ REFUSED = {
     "Parquet with four columns": ("a.parquet", parquet(**HRT, weight=[1, 2]), r"4 columns.*data\.columns", None),
     "Parquet with a null": ("a.parquet", parquet(head=["a", None], relation=["r", "r"], tail=["b", "b"]),
                             r":2: an empty column", (1, 1, 0, 0)),
+    "Parquet with a column of no text": ("a.parquet", parquet(**HRT).replace(b"head", b"\x80ead"), r"not a whole Parquet", None),
     "gzipped Parquet": ("a.parquet.gz", gzip.compress(parquet(**HRT)), r"unpack the file", None),
     "torn gzip": ("a.tsv.gz", gzip.compress(GOOD * 1000)[:-9], r"not a whole gzip file", None),
     "no gzip": ("a.tsv.gz", GOOD, r"not a whole gzip file", None),

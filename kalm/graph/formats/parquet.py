@@ -27,7 +27,7 @@ def read_parquet(path: Path, split: str, builder: GraphBuilder) -> None:
             add = TableAdder(f"{path}: ", file.schema_arrow, split, builder, account)
             for batch in file.iter_batches(ROWS_AT_ONCE, columns=add.names):
                 add(batch)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a whole Parquet file ({error}); write it again") from None
 
 
