@@ -1,7 +1,6 @@
 """Embeddings of a run's entities, kept in the run's folder under a name that says all they depend on."""
 
 import hashlib
-import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from kalm.evaluation.encoding import encode_entities
 from kalm.evaluation.loaded_run import LoadedRun, model_files
 from kalm.model.loading import ADAPTER_CONFIG
+from kalm.provenance import file_digest, whole_file
 from kalm.text.token_table import table_digest
 
 # raised when the way tokens become embeddings changes, so that nothing computed in the old way is found
@@ -34,7 +34,9 @@ def cached_entity_embeddings(run: LoadedRun, batch_tokens: int) -> Tensor:
             return open_embeddings(path, len(run.table.targets))
     embeddings = encode_entities(run.encoder, run.table, batch_tokens)
     if _is_still_there(run):
-        save_whole(path, embeddings)
+        path.parent.mkdir(exist_ok=True)
+        with whole_file(path) as unfinished:
+            np.save(unfinished, embeddings.numpy())
         for older in set(path.parent.glob("entities-*.npy")) - {path}:
             older.unlink(missing_ok=True)
     return embeddings
@@ -43,18 +45,6 @@ def cached_entity_embeddings(run: LoadedRun, batch_tokens: int) -> Tensor:
 def _is_still_there(run: LoadedRun) -> bool:
     """Whether the files are those that were loaded: training may have put better ones there since."""
     return model_files(run.folder) == run.model_files
-
-
-def save_whole(path: Path, embeddings: Tensor) -> None:
-    """Write the file under another name and give it its own when it is complete."""
-    path.parent.mkdir(exist_ok=True)
-    # a name of this process alone: two that ask the same run at once must not write into one file
-    unfinished = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
-    try:
-        np.save(unfinished, embeddings.numpy())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def open_embeddings(path: Path, num_entities: int) -> Tensor:
@@ -109,6 +99,5 @@ def _folder_digest(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.suffix == ".safetensors" or path.name in MODEL_CONFIGS:
-            with path.open("rb") as file:
-                digest.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\0".encode())
+            digest.update(f"{path.name}\0{file_digest(path)}\0".encode())
     return digest.hexdigest()

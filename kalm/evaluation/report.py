@@ -1,9 +1,7 @@
 """What an evaluation leaves behind: files in the run's folder, and a table for people."""
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from torch import Tensor
 
 from kalm.distributed import rank
 from kalm.evaluation.entity_index import EntityIndex
@@ -19,7 +18,7 @@ from kalm.evaluation.metrics import HITS_AT, METRICS
 from kalm.evaluation.questions import DIRECTIONS, Questions
 from kalm.evaluation.ranking import Ranks
 from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph, first_split_with
-from kalm.provenance import write_text
+from kalm.provenance import file_digest, whole_file, write_text
 
 ENTITIES_AT_ONCE = 2**16  # vectors copied together
 
@@ -91,41 +90,32 @@ def write_embeddings(folder: Path, questions: Questions, embedded: Embedded) -> 
         File name -> its SHA-256, which tells whether a later evaluation has written others in its place.
     """
     graph = questions.graph
-    unfinished = [folder / f".unfinished-{name}" for name in ("entities.npy", "queries.npy")]
-    try:
-        _save_entities(unfinished[0], embedded.index)
-        if rank() > 0:
-            return {}
-        np.save(unfinished[1], embedded.queries.numpy())
-        digests = {}
-        for path in unfinished:
-            name = path.name.removeprefix(".unfinished-")
-            with path.open("rb") as file:
-                digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
-            path.replace(folder / name)
-    finally:
-        if rank() == 0:
-            for path in unfinished:
-                path.unlink(missing_ok=True)
+    blocks = _blocks_of_entities(embedded.index)
+    if rank() > 0:
+        for _ in blocks:  # its part in each
+            pass
+        return {}
+    paths = [folder / name for name in ("entities.npy", "queries.npy")]
+    with whole_file(paths[0]) as entities, whole_file(paths[1]) as queries:
+        # not through a memory map, which a full disk ends without a word
+        with entities.open("wb") as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (graph.num_entities, embedded.index.size)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for vectors in blocks:
+                vectors.numpy().tofile(file)
+        np.save(queries, embedded.queries.numpy())
     write_text(folder / "entities.tsv", "".join(f"{label}\n" for label in graph.entity_labels))
     write_text(
         folder / "queries.tsv",
         "".join("\t".join(describe_query(query, graph)) + "\n" for query in questions.directed.tolist()),
     )
-    return digests
+    return {path.name: file_digest(path) for path in paths}
 
 
-def _save_entities(path: Path, index: EntityIndex) -> None:
-    """All entities' vectors, from whichever process holds them, a block at a time."""
-    # not through a memory map, which a full disk ends without a word
-    with path.open("wb") if rank() == 0 else nullcontext() as file:
-        if file is not None:
-            header = {"descr": "<f4", "fortran_order": False, "shape": (index.num_entities, index.size)}
-            np.lib.format.write_array_header_1_0(file, header)
-        for start in range(0, index.num_entities, ENTITIES_AT_ONCE):
-            vectors = index.vectors_of(np.arange(start, min(start + ENTITIES_AT_ONCE, index.num_entities)))
-            if file is not None:
-                vectors.numpy().tofile(file)
+def _blocks_of_entities(index: EntityIndex) -> Iterator[Tensor]:
+    """All entities' vectors in the order of ids, whichever process holds them; all processes take part."""
+    for start in range(0, index.num_entities, ENTITIES_AT_ONCE):
+        yield index.vectors_of(np.arange(start, min(start + ENTITIES_AT_ONCE, index.num_entities)))
 
 
 def describe_query(query: list[int], graph: KnowledgeGraph) -> tuple[str, str, str]:

@@ -1,5 +1,6 @@
 """Each query's best entities by cosine, and filtered ranks under another order of these."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +45,7 @@ def find_shortlist(index: EntityIndex, queries: Tensor, k: int, questions: Quest
     while len(pending):
         width = 2 * width + 1
         if width > index.num_entities // WIDE:  # nothing left out can be far down; a longer search costs more than all
-            parts.append(_of_all(index, queries, pending, k, questions))
+            parts += _of_all(index, queries, pending, k, questions)
             break
         at_once = max(1, FOUND_AT_ONCE // width)
         wider = []
@@ -62,15 +63,15 @@ def find_shortlist(index: EntityIndex, queries: Tensor, k: int, questions: Quest
     return Shortlist(*(column[order] for column in columns))
 
 
-def _of_all(index: EntityIndex, queries: Tensor, pending: Ids, k: int, questions: Questions | None) -> Shortlist:
-    """The list of some queries out of all entities, without a search."""
-    parts = []
+def _of_all(
+    index: EntityIndex, queries: Tensor, pending: Ids, k: int, questions: Questions | None
+) -> Iterator[Shortlist]:
+    """The lists of some queries out of all entities, without a search."""
     at_once = max(1, FOUND_AT_ONCE // index.num_entities)
     for start in range(0, len(pending), at_once):
         rows = pending[start : start + at_once]
         ids = np.tile(np.arange(index.num_entities), (len(rows), 1))
-        parts.append(_exactly(index, queries, rows, ids, _ranked(rows, ids, questions), k))
-    return Shortlist(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        yield _exactly(index, queries, rows, ids, _ranked(rows, ids, questions), k)
 
 
 def _ranked(rows: Ids, ids: Ids, questions: Questions | None) -> NDArray[np.bool_]:

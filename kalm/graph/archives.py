@@ -2,12 +2,9 @@
 
 import bz2
 import gzip
-import hashlib
 import lzma
-import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Self, cast
 
 from kalm.graph.files import Bounded
+from kalm.provenance import file_digest, whole_folder
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 OF_MACOS = ("__MACOSX", ".DS_Store")
@@ -40,21 +38,15 @@ def unpacked(archive: Path, cache: Path) -> Path:
     Raises:
         ValueError: it is no whole archive, holds what would lie outside the folder or is no file, or is too large.
     """
-    with archive.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()[:32]
-    folder = cache / f"{archive.name[:40]}-{digest}"
+    folder = cache / f"{archive.name[:40]}-{file_digest(archive)[:32]}"
     if not folder.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=cache))
         try:
-            _unpack(archive, unfinished)
-            unfinished.chmod(0o755)  # mkdtemp's folders are private, a cache may be shared
-            unfinished.rename(folder)
+            with whole_folder(folder) as unfinished:
+                _unpack(archive, unfinished)
         except OSError as error:
             if not folder.is_dir():  # else another process was first
                 raise ValueError(f"{archive}: could not be unpacked: {error}") from error
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
     place = folder
     while place.is_dir() and len(inside := [path for path in place.iterdir() if path.name not in OF_MACOS]) == 1:
         place = inside[0]

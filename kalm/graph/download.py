@@ -1,7 +1,6 @@
 """Files from the network, whole and with the digest that is expected, or not at all."""
 
 import fcntl
-import hashlib
 import shutil
 import urllib.error
 import urllib.request
@@ -10,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+
+from kalm.provenance import file_digest
 
 TIMEOUT_SECONDS = 30
 NUM_ATTEMPTS = 3  # each goes on where the one before was cut off
@@ -63,8 +64,7 @@ def _fetch(file: RemoteFile, path: Path) -> None:
         except (OSError, HTTPException) as error:
             if attempt == NUM_ATTEMPTS - 1:
                 raise ValueError(f"{file.url}: {_reason(error)}") from None
-    with part.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    found = file_digest(part)
     if found != file.sha256:
         part.unlink()  # going on from it could never end well
         raise ValueError(f"{file.url}: the file has SHA-256 {found}, expected {file.sha256}: it is another one or was "

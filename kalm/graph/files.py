@@ -5,7 +5,7 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -34,6 +34,14 @@ class Block:
     first_line: int
     num_lines: int
     is_last: bool
+
+    def numbered_lines(self) -> Iterator[tuple[int, bytes]]:
+        """Each line's number in the file, and its bytes without the line feed."""
+        return enumerate(self.content.split(b"\n")[: self.num_lines], start=self.first_line)
+
+    def without_first_line(self) -> "Block":
+        content = self.content.partition(b"\n")[2]
+        return replace(self, content=content, first_line=self.first_line + 1, num_lines=self.num_lines - 1)
 
 
 def find_file(folder: Path, *names: str) -> Path | None:

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from kalm.config import TemplateConfig
 from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.graph.strings import Strings
+from kalm.provenance import whole_folder
 from kalm.text.ragged import RaggedArray
 from kalm.text.template import (
     Segments,
@@ -111,19 +110,15 @@ def cached_token_table(
     if not folder.is_dir():
         table = build_token_table(graph, tokenizer, template)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder.parent))
         try:
-            unfinished.chmod(0o755)  # mkdtemp's folders are private, a cache may be shared
-            for part in fields(TokenTable):
-                rows = getattr(table, part.name)
-                if part.name not in SAME_AS or rows is not getattr(table, SAME_AS[part.name]):
-                    rows.save(unfinished, part.name)
-            unfinished.rename(folder)
+            with whole_folder(folder) as unfinished:
+                for part in fields(TokenTable):
+                    rows = getattr(table, part.name)
+                    if part.name not in SAME_AS or rows is not getattr(table, SAME_AS[part.name]):
+                        rows.save(unfinished, part.name)
         except OSError:
             if not folder.is_dir():  # else another process was first
                 raise
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
     parts = {part.name: RaggedArray.open(folder, part.name) for part in fields(TokenTable)
              if RaggedArray.is_saved(folder, part.name)}  # fmt: skip
     return TokenTable(**{part.name: parts.get(part.name) or parts[SAME_AS[part.name]] for part in fields(TokenTable)})

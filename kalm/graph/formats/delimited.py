@@ -49,7 +49,7 @@ def _read(path: Path, split: str, builder: GraphBuilder, *, separators: str, quo
     layout = _find_layout(first, path, builder.options, separators, quotes)
     if layout.has_header:
         account.comment += 1
-        first = _without_first_line(first)
+        first = first.without_first_line()
         builder.note(f"{path.name}: the first line names the columns")
 
     def prepare(columns: list[pa.Array]) -> EncodedTriples | None:
@@ -114,11 +114,6 @@ def _skip_blank(blocks: Iterator[Block], account: Account, separators: str) -> B
         return replace(block, content=block.content[start:], first_line=block.first_line + num_blank,
                        num_lines=block.num_lines - num_blank)  # fmt: skip
     return None
-
-
-def _without_first_line(block: Block) -> Block:
-    content = block.content.partition(b"\n")[2]
-    return replace(block, content=content, first_line=block.first_line + 1, num_lines=block.num_lines - 1)
 
 
 FORMATS = (

@@ -31,7 +31,7 @@ def _add(block: Block, split: str, builder: GraphBuilder, account: Account) -> N
     lines: list[int] = []
     columns: tuple[list[str], list[str], list[str]] = ([], [], [])
     faults: list[Fault] = []
-    for number, line in enumerate(block.content.split(b"\n")[: block.num_lines], start=block.first_line):
+    for number, line in block.numbered_lines():
         if not line.strip():
             account.blank += 1
             continue

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -78,16 +78,16 @@ def read_neo4j_csv(folder: Path, builder: GraphBuilder) -> None:
         if path in headers.values():
             continue
         fitting = [stem for stem in headers if _stem(path).startswith(stem) and PART.match(_stem(path)[len(stem) :])]
-        has_own = not fitting or _find_header(path) is not None
-        _read_file(path, None if has_own else headers[max(fitting, key=len)], builder)
+        own = _find_header(path)
+        apart = headers[max(fitting, key=len)] if own is None and fitting else None
+        _read_file(path, own or _header(apart or path), apart, builder)
     for path in headers.values():
         account = builder.ledger.open(path)
         for block in read_blocks(path, account):
             account.comment += block.num_lines
 
 
-def _read_file(path: Path, apart: Path | None, builder: GraphBuilder) -> None:
-    header = _header(apart or path)
+def _read_file(path: Path, header: _Header, apart: Path | None, builder: GraphBuilder) -> None:
     account = builder.ledger.open(path)
     blocks = read_blocks(path, account)
     if apart is None:
@@ -199,10 +199,8 @@ def _find_header(path: Path) -> _Header | None:
 
 
 def _after_first_line(blocks: Iterator[Block], account: Account) -> Iterator[Block]:
-    first = next(blocks)
     account.comment += 1
-    content = first.content.partition(b"\n")[2]
-    yield replace(first, content=content, first_line=2, num_lines=first.num_lines - 1)
+    yield next(blocks).without_first_line()
     yield from blocks
 
 

@@ -51,7 +51,7 @@ def _add(block: Block, split: str, builder: GraphBuilder, account: Account) -> i
     texts: tuple[list[str], list[str], list[str]] = ([], [], [])
     faults: list[Fault] = []
     num_properties = 0
-    for number, line in enumerate(block.content.split(b"\n")[: block.num_lines], start=block.first_line):
+    for number, line in block.numbered_lines():
         if not line.strip():
             account.blank += 1
             continue

@@ -1,9 +1,6 @@
 """kalm's own form of a graph: what `launch/data.py import` writes, and reading it again."""
 
-import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from kalm.graph.formats.parquet import ROWS_AT_ONCE, read_parquet
 from kalm.graph.knowledge_graph import HEAD, RELATION, SPLITS, TAIL, KnowledgeGraph, Triples
 from kalm.graph.readable import readable_entities
 from kalm.graph.strings import Strings
+from kalm.provenance import file_digest, whole_folder
 
 ENTITIES, RELATIONS, SHEET = "entities.parquet", "relations.parquet", "datasheet.json"
 FORM = 1  # of the files; raised when they change, so that an older kalm refuses them by name
@@ -44,25 +42,22 @@ def write_graph(graph: KnowledgeGraph, folder: Path, negatives: Mapping[str, Tri
         raise ValueError(f"to={folder} is there already; import writes a new folder, so give another name or remove it")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder.parent))
+        with whole_folder(folder) as unfinished:
+            _write(graph, unfinished, negatives)
     except OSError as error:
         raise ValueError(f"to={folder} cannot be written: {error}") from None
-    try:
-        for name, table in _tables(graph):
-            pq.write_table(table, unfinished / name, compression="zstd")
-        for split, triples in negatives.items():
-            if triples is not None:
-                names = (graph.entity_labels, graph.relation_labels, graph.entity_labels)
-                lines = ("\t".join(labels[i] for labels, i in zip(names, row, strict=True)) for row in triples.tolist())
-                (unfinished / f"{split}_negatives.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")
-        content = json.dumps(_data_sheet(graph, unfinished), indent=2, ensure_ascii=False)
-        (unfinished / SHEET).write_text(f"{content}\n", encoding="utf-8")
-        unfinished.chmod(0o755)  # mkdtemp's folders are private
-        unfinished.rename(folder)
-    except OSError as error:
-        raise ValueError(f"to={folder} cannot be written: {error}") from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _write(graph: KnowledgeGraph, folder: Path, negatives: Mapping[str, Triples | None]) -> None:
+    for name, table in _tables(graph):
+        pq.write_table(table, folder / name, compression="zstd")
+    names = (graph.entity_labels, graph.relation_labels, graph.entity_labels)
+    for split, triples in negatives.items():
+        if triples is not None:
+            lines = ("\t".join(labels[i] for labels, i in zip(names, row, strict=True)) for row in triples.tolist())
+            (folder / f"{split}_negatives.txt").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    content = json.dumps(_data_sheet(graph, folder), indent=2, ensure_ascii=False)
+    (folder / SHEET).write_text(f"{content}\n", encoding="utf-8")
 
 
 def read_own(folder: Path, builder: GraphBuilder) -> None:
@@ -149,10 +144,7 @@ def _data_sheet(graph: KnowledgeGraph, folder: Path) -> dict[str, Any]:
 
 def _digest(path: Path) -> str | None:
     """SHA-256 of a file; None for what is no file, such as a data frame."""
-    if not path.is_file():
-        return None
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return file_digest(path) if path.is_file() else None
 
 
 LAYOUT = FolderLayout(

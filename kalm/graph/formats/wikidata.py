@@ -53,7 +53,7 @@ def _add(block: Block, split: str, builder: GraphBuilder, account: Account) -> i
     """The number of truthy statements that were left out."""
     found = _Found(texts={"item": ([], [], []), "property": ([], [], [])})
     faults: list[Fault] = []
-    for number, line in enumerate(block.content.split(b"\n")[: block.num_lines], start=block.first_line):
+    for number, line in block.numbered_lines():
         bare = line.strip()
         if not bare:
             account.blank += 1

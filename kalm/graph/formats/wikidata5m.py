@@ -42,7 +42,7 @@ def _first_texts(path: Path, builder: GraphBuilder) -> Iterator[tuple[list[str],
     account = builder.ledger.open(path)
     for block in read_blocks(path, account):
         labels, texts = [], []
-        for number, line in enumerate(block.content.split(b"\n")[: block.num_lines], start=block.first_line):
+        for number, line in block.numbered_lines():
             if not line.strip():
                 account.blank += 1
                 continue
