@@ -14,18 +14,15 @@ from omegaconf.errors import OmegaConfBaseException
 from kalm.config import (
     Config,
     DataConfig,
-    KgcConfig,
-    PredictConfig,
     PreparationConfig,
     Quantization,
-    TemplateConfig,
     in_yaml,
     looks_like_folder,
     require,
 )
 from kalm.explanation import explain
 
-ConfigType = TypeVar("ConfigType", Config, KgcConfig, PredictConfig, PreparationConfig, TemplateConfig)
+ConfigType = TypeVar("ConfigType")  # a dataclass of kalm.config
 
 # what a resumed run may change without becoming another run; with other steps the schedule is that of the longer run
 FREE_ON_RESUME = (

@@ -1,6 +1,6 @@
 """A trained run, loaded and checked: what every evaluation starts from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +9,12 @@ from omegaconf import OmegaConf
 from transformers import PreTrainedTokenizerFast
 
 from kalm.composition import of_this_version, read_config
-from kalm.config import Config, TemplateConfig
+from kalm.config import Config, Quantization, TemplateConfig
 from kalm.data import read_graph
 from kalm.distributed import choose_device
 from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.model.dual_view_lm import DualViewLM
-from kalm.model.loading import KALM_FILE, load_trained
+from kalm.model.loading import KALM_FILE, build_encoder, load_trained
 from kalm.text.token_table import TokenTable, cached_token_table, data_digests
 
 ModelFiles = tuple[tuple[str, int, int, int], ...]  # name, inode, size, time of change
@@ -67,6 +67,13 @@ def load_run(folder: Path) -> LoadedRun:
         device=device,
         model_files=files,
     )
+
+
+def load_untrained(run: LoadedRun) -> DualViewLM:
+    """The run's LM as it was before the first step, on the run's device, in evaluation mode."""
+    # like the trained one, whose adapters are put on the base as it was before quantization
+    model = replace(run.config.model, quantization=Quantization.none)
+    return build_encoder(model, run.tokenizer, run.config.training.seed).to(run.device).eval()
 
 
 def check_graph(graph: KnowledgeGraph, description: dict[str, Any], folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kalm.config import IndexKind, KgcConfig, Quantization, Scores, Task, Ties
+from kalm.config import IndexKind, KgcConfig, Scores, Task, Ties
 from kalm.data import read_negatives
 from kalm.distributed import rank, world_size
 from kalm.evaluation import report
@@ -24,7 +24,7 @@ from kalm.evaluation.kgc import (
     intervals_by_direction,
     rank_by_frequency,
 )
-from kalm.evaluation.loaded_run import LoadedRun, load_run
+from kalm.evaluation.loaded_run import LoadedRun, load_run, load_untrained
 from kalm.evaluation.questions import Questions, split_questions
 from kalm.evaluation.ranking import Ranks
 from kalm.evaluation.relation_prediction import relation_prediction
@@ -33,7 +33,6 @@ from kalm.evaluation.triple_scores import TripleScorer
 from kalm.graph.knowledge_graph import Triples
 from kalm.logged import read_logged
 from kalm.model.dual_view_lm import DualViewLM
-from kalm.model.loading import build_encoder
 from kalm.provenance import environment, write_json, write_text
 
 
@@ -104,7 +103,7 @@ def evaluate(config: KgcConfig) -> None:
     baselines: dict[str, Ranks] = {}
     if config.baselines:
         baselines["relation frequency"] = rank_by_frequency(questions, config.ranking)
-        untrained = _untrained(run, questions, config)
+        untrained = _embed(load_untrained(run), run, questions, config)
         baselines["untrained LM"] = untrained.ranks(questions, config.ranking, run.device)
         drawn = replace(drawn, untrained=untrained.index.vectors_of(drawn.ids).numpy())
     result |= {
@@ -167,14 +166,6 @@ def _embed(
     encoder: DualViewLM, run: LoadedRun, questions: Questions, config: KgcConfig, kind: IndexKind = IndexKind.flat
 ) -> Embedded:
     return embed(encoder, run.table, questions, config.ranking, kind=kind, sharded=world_size() > 1)
-
-
-def _untrained(run: LoadedRun, questions: Questions, config: KgcConfig) -> Embedded:
-    """The run's LM as it was before the first step."""
-    # like the trained one, whose adapters are put on the base as it was before quantization
-    model = replace(run.config.model, quantization=Quantization.none)
-    encoder = build_encoder(model, run.tokenizer, run.config.training.seed).to(run.device)
-    return _embed(encoder, run, questions, config)
 
 
 def _side_by_side(result: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
