@@ -9,7 +9,6 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +124,7 @@ def templates() -> Environment:
         lstrip_blocks=True,
     )  # fmt: skip
     found.filters |= {"number": number, "cell": _cell, "safe_part": Markup, "align": _align}
-    for kind, of in PARTS.items():
-        found.tests[kind] = partial(_is_a, of)
+    found.tests["kind"] = _is_kind
     return found
 
 
@@ -134,8 +132,8 @@ def number(value: float, places: int = 3) -> str:
     return "–" if math.isnan(value) else f"{value:,.{places}f}"
 
 
-def _is_a(kind: type, part: object) -> bool:
-    return isinstance(part, kind)
+def _is_kind(part: Part, kind: str) -> bool:
+    return isinstance(part, PARTS[kind])
 
 
 def _cell(value: Cell) -> str:
