@@ -23,6 +23,8 @@ from kalm.config.evaluation import (
     Task,
     Ties,
 )
+from kalm.config.geometry import GeometryConfig
+from kalm.config.knowledge import Direction, KnowledgeConfig
 from kalm.config.model import Dtype, LoraConfig, ModelConfig, Quantization, ScratchConfig
 from kalm.config.objective import NegativesConfig, ObjectiveConfig, Scope, SeparateConfig
 from kalm.config.prediction import PredictConfig, Question, check_question
@@ -50,11 +52,14 @@ __all__ = [
     "Config",
     "DataConfig",
     "DeepSpeedConfig",
+    "Direction",
     "Dtype",
     "EvaluationConfig",
     "FusedConfig",
+    "GeometryConfig",
     "IndexKind",
     "KgcConfig",
+    "KnowledgeConfig",
     "LoraConfig",
     "ModelConfig",
     "NegativesConfig",
