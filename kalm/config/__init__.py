@@ -27,6 +27,7 @@ from kalm.config.model import Dtype, LoraConfig, ModelConfig, Quantization, Scra
 from kalm.config.objective import NegativesConfig, ObjectiveConfig, Scope, SeparateConfig
 from kalm.config.prediction import PredictConfig, Question, check_question
 from kalm.config.preparation import Command, PreparationConfig
+from kalm.config.retention import Answers, HarnessConfig, RetentionConfig
 from kalm.config.template import CompletionTemplate, TargetTemplate, TemplateConfig
 from kalm.config.training import (
     Algorithm,
@@ -44,6 +45,7 @@ from kalm.config.training import (
 
 __all__ = [
     "Algorithm",
+    "Answers",
     "Candidates",
     "Command",
     "CompletionTemplate",
@@ -53,6 +55,7 @@ __all__ = [
     "Dtype",
     "EvaluationConfig",
     "FusedConfig",
+    "HarnessConfig",
     "IndexKind",
     "KgcConfig",
     "LoraConfig",
@@ -65,6 +68,7 @@ __all__ = [
     "Quantization",
     "Question",
     "RankingConfig",
+    "RetentionConfig",
     "RunConfig",
     "Sampling",
     "Schedule",

@@ -47,15 +47,15 @@ def read_exam(folder: Path, subjects: Sequence[str] | None, shots: int, num_ques
         ValueError: a folder, file or subject is missing, a line is no question, or there are too few examples.
     """
     if not (folder / "test").is_dir():
-        raise ValueError(f"mmlu: {folder} has no folder test; give one with test/SUBJECT_test.csv and dev/SUBJECT_dev.csv")
+        raise ValueError(
+            f"mmlu: {folder} has no folder test; give one with test/SUBJECT_test.csv and dev/SUBJECT_dev.csv"
+        )
     names = [path.name.removesuffix("_test.csv") for path in sorted((folder / "test").glob("*_test.csv"))]
     if not names:
         raise ValueError(f"mmlu: {folder / 'test'} has no file SUBJECT_test.csv")
     if unknown := sorted(set(subjects or ()) - set(names)):
         raise ValueError(f"subjects: {folder / 'test'} has no {unknown[0]}_test.csv; it has {', '.join(names)}")
-    return [
-        _read_subject(folder, name, shots, num_questions) for name in names if subjects is None or name in subjects
-    ]
+    return [_read_subject(folder, name, shots, num_questions) for name in names if subjects is None or name in subjects]
 
 
 def _read_subject(folder: Path, name: str, shots: int, num_questions: int | None) -> Subject:
@@ -103,7 +103,9 @@ def read_questions(path: Path, subject: str) -> Iterator[Question]:
         except csv.Error as error:
             raise ValueError(f"{path}:{rows.line_num}: no CSV ({error})") from None
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: not UTF-8 after line {rows.line_num} ({error.reason}); save it as UTF-8") from None
+            raise ValueError(
+                f"{path}: not UTF-8 after line {rows.line_num} ({error.reason}); save it as UTF-8"
+            ) from None
 
 
 def _answer(text: str, num_choices: int, is_number: bool, place: str) -> int:

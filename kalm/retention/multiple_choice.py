@@ -125,9 +125,7 @@ def _rows(
 
 
 @torch.no_grad()
-def _score(
-    encoder: DualViewLM, rows: Sequence[_Row], batch_tokens: int, logit_memory_mib: int
-) -> NDArray[np.float64]:
+def _score(encoder: DualViewLM, rows: Sequence[_Row], batch_tokens: int, logit_memory_mib: int) -> NDArray[np.float64]:
     """log p of each row's labels, (rows,); what is read for several of them is read once."""
     device = next(encoder.parameters()).device
     labels = RaggedArray.from_rows([row.labels for row in rows])
