@@ -6,7 +6,15 @@ import pytest
 from conftest import ROOT
 from toy_run import composed
 
-from kalm.config import Config, GeometryConfig, KgcConfig, KnowledgeConfig, PredictConfig, PreparationConfig
+from kalm.config import (
+    Config,
+    GeometryConfig,
+    KgcConfig,
+    KnowledgeConfig,
+    PredictConfig,
+    PreparationConfig,
+    RetentionConfig,
+)
 from kalm.manual import described_keys, manual
 
 
@@ -19,6 +27,7 @@ from kalm.manual import described_keys, manual
         ("data", PreparationConfig),
         ("geometry", GeometryConfig),
         ("knowledge", KnowledgeConfig),
+        ("retention", RetentionConfig),
     ],
 )
 def test_each_key_has_a_value_and_a_meaning(name, schema):

@@ -29,6 +29,7 @@ from kalm.config.model import Dtype, LoraConfig, ModelConfig, Quantization, Scra
 from kalm.config.objective import NegativesConfig, ObjectiveConfig, Scope, SeparateConfig
 from kalm.config.prediction import PredictConfig, Question, check_question
 from kalm.config.preparation import Command, PreparationConfig
+from kalm.config.retention import Answers, HarnessConfig, RetentionConfig
 from kalm.config.template import CompletionTemplate, TargetTemplate, TemplateConfig
 from kalm.config.training import (
     Algorithm,
@@ -46,6 +47,7 @@ from kalm.config.training import (
 
 __all__ = [
     "Algorithm",
+    "Answers",
     "Candidates",
     "Command",
     "CompletionTemplate",
@@ -57,6 +59,7 @@ __all__ = [
     "EvaluationConfig",
     "FusedConfig",
     "GeometryConfig",
+    "HarnessConfig",
     "IndexKind",
     "KgcConfig",
     "KnowledgeConfig",
@@ -70,6 +73,7 @@ __all__ = [
     "Quantization",
     "Question",
     "RankingConfig",
+    "RetentionConfig",
     "RunConfig",
     "Sampling",
     "Schedule",
