@@ -111,9 +111,8 @@ def describe(facts: Facts, run: LoadedRun, config: KnowledgeConfig) -> dict[str,
 
 
 def print_knowledge(result: dict[str, Any], folder: Path) -> None:
-    protocol = result["protocol"]
     title = f"{folder.name}, training facts that are ranked first, step {result['step']}"
-    print_columns(title, *share_table(result, "overall"), in_words(protocol))
+    print_columns(title, *share_table(result, "overall"), in_words(result))
     for name, found in result["differences"].items():
         p_value = found["mcnemar"]["p_value"]
         print(f"{name}: {found['difference']:+.3f} {low_high(found['interval'])}, McNemar p {p_value:.2g}")

@@ -28,7 +28,7 @@ def knowledge_section(result: Mapping[str, Any]) -> Section:
         parts=[
             "Share of training facts whose answer is ranked first: as text, which the model could write, and by "
             "embedding, with which it searches.",
-            Table(*overall, caption=f"{in_words(dict(result['protocol']))}."),
+            Table(*overall, caption=f"{in_words(dict(result))}."),
             Picture(
                 svg=recall_by_frequency(result["by_frequency"]),
                 title="Frequency of the answer",

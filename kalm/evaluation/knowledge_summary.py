@@ -98,13 +98,15 @@ def relation_table(result: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     return ["", "questions", *(SYSTEMS[name] for name in systems)], rows
 
 
-def in_words(protocol: dict[str, Any]) -> str:
-    """The protocol, for the line under a table."""
+def in_words(result: dict[str, Any]) -> str:
+    """The protocol and what it left undecided, for the line under a table."""
+    protocol = result["protocol"]
+    tied = ", ".join(f"{count:,} ({SYSTEMS[name]})" for name, count in result["tied_for_first"].items())
     return (
-        f"known: {protocol['known']}; score: {protocol['score']}, beta {protocol['beta']:g}; candidates: "
-        f"{protocol['candidates']}; filtered by {' + '.join(protocol['filter'])}; {protocol['num_facts']:,} of "
-        f"{protocol['num_training_triples']:,} training triples, {protocol['facts']}; {protocol['weights']}; "
-        f"intervals: {protocol['intervals']}"
+        f"known: {protocol['known']}; answers that share the first place: {tied}; score: {protocol['score']}, beta "
+        f"{protocol['beta']:g}; candidates: {protocol['candidates']}; filtered by {' + '.join(protocol['filter'])}; "
+        f"{protocol['num_facts']:,} of {protocol['num_training_triples']:,} training triples, {protocol['facts']}; "
+        f"{protocol['weights']}; intervals: {protocol['intervals']}"
     )
 
 
