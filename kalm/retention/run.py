@@ -1,7 +1,6 @@
 """Measure a run's model and its base on what neither was trained for here, side by side."""
 
 import json
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ def measure(config: RetentionConfig) -> dict[str, Any]:
     if config.mmlu is not None:
         exam = read_exam(Path(config.mmlu).expanduser(), config.subjects, config.shots, config.num_questions)
     if config.tasks:
-        harness.require_harness()
+        harness.require_harness(config.harness)
     run = load_run(Path(config.run).expanduser())
     output = run.folder / "eval"
     output.mkdir(exist_ok=True)
@@ -207,7 +206,6 @@ def _tasks(run: LoadedRun, config: RetentionConfig, output: Path) -> dict[str, A
         for doc in sorted(found["base"].samples[task, metric])
     )
     _write_lines(output / "retention-tasks.jsonl", lines)
-    shutil.rmtree(output / "untrained", ignore_errors=True)
     return {
         "protocol": {"harness": found["tuned"].version, "calls": calls, "interval": "95 %, bootstrap over questions"},
         "scores": harness.compare(found["base"], found["tuned"]),
