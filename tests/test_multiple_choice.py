@@ -62,12 +62,12 @@ def test_what_an_exam_lacks_is_named(tmp_path):
     with pytest.raises(ValueError, match="has no folder test"):
         read_exam(tmp_path, None, 0, None)
     write_exam(tmp_path)
-    with pytest.raises(ValueError, match="subjects: .* has no anatomy_test.csv; it has toy_world"):
+    with pytest.raises(ValueError, match=r"subjects: .* has no anatomy_test.csv; it has toy_world"):
         read_exam(tmp_path, ["anatomy"], 0, None)
     with pytest.raises(ValueError, match=r"shots=3: .*toy_world_dev.csv holds 2 questions; give shots=2"):
         read_exam(tmp_path, None, 3, None)
     (tmp_path / "dev" / "toy_world_dev.csv").unlink()
-    with pytest.raises(ValueError, match="shots=1: there is no .*toy_world_dev.csv"):
+    with pytest.raises(ValueError, match=r"shots=1: there is no .*toy_world_dev.csv"):
         read_exam(tmp_path, None, 1, None)
     (tmp_path / "test" / "toy_world_test.csv").write_bytes(b"\xff")
     with pytest.raises(ValueError, match="not UTF-8"):

@@ -1,7 +1,8 @@
-"""Raw text: tokens as if tokenised whole, windows that score each token once, and bits per byte against a plain loop."""
+"""Raw text: tokens as if tokenised whole, windows that score each token once, bits per byte against a plain loop."""
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -85,7 +86,7 @@ def test_windows_score_each_token_once_in_as_much_context_as_there_is(blocks, fi
     starts = np.cumsum(sizes) - sizes
     ids = np.arange(len(sizes), dtype=np.int32)
     ends = np.cumsum([0, *blocks])
-    stream = (Tokens(ids[a:b], starts[a:b]) for a, b in zip(ends[:-1], ends[1:], strict=True))
+    stream = (Tokens(ids[a:b], starts[a:b]) for a, b in pairwise(ends))
     found = list(windows(stream, file=3, num_bytes=int(sizes.sum()), first_token=first_token, window=window,
                          stride=stride))  # fmt: skip
     before = [] if first_token is None else [first_token]

@@ -169,7 +169,7 @@ def summary(exam: Sequence[Subject], systems: dict[str, list[Answered]]) -> dict
         **{system: accuracy(flags, each) for system, flags in right.items()},
         "difference": compare_accuracy(right["base"], right["tuned"], each),
         "chance": float(np.mean([1 / len(question.choices) for subject in exam for question in subject.questions])),
-        "num_cut": sum(found.is_cut for found in systems["tuned"]),
+        "num_cut": sum(any(found.is_cut for found in both) for both in zip(*systems.values(), strict=True)),
         "subjects": {
             subject.name: {
                 "count": len(subject.questions),

@@ -32,7 +32,7 @@ def tables(result: dict[str, Any], *, by_subject: bool) -> Iterator[Table]:
         row = ("accuracy", *(f"{exam[system]['accuracy']:.4f}" for system in ("base", "tuned")))
         yield Table(HEADER, [(*row, *_compared(exam["difference"]))], _about_exam(exam), "Multiple choice")
         if by_subject:
-            rows = [
+            subjects = [
                 (
                     f"{name} ({subject['count']:,})",
                     subject["base"],
@@ -41,7 +41,9 @@ def tables(result: dict[str, Any], *, by_subject: bool) -> Iterator[Table]:
                 )
                 for name, subject in exam["subjects"].items()
             ]
-            yield Table(HEADER[:4], rows, "Accuracy by subject; questions in brackets.", "Multiple choice by subject")
+            yield Table(
+                HEADER[:4], subjects, "Accuracy by subject; questions in brackets.", "Multiple choice by subject"
+            )
     if tasks := result.get("tasks"):
         rows = [
             (f"{row['task']}, {row['metric']}", _with_error(row["base"]), _with_error(row["tuned"]),
@@ -76,7 +78,8 @@ def _about_exam(exam: dict[str, Any]) -> str:
     count = exam["base"]["count"]
     intervals = (f"{system} {_interval(exam[system]['interval'])}" for system in ("base", "tuned"))
     return (
-        f"{exam['folder']}: {count:,} questions, {protocol['shots']}-shot; 95 % of {', '.join(intervals)}; score: {protocol['score']}; chance {exam['chance']:.3f}; "
+        f"{exam['folder']}: {count:,} questions, {protocol['shots']}-shot; 95 % of {', '.join(intervals)}; "
+        f"score: {protocol['score']}; chance {exam['chance']:.3f}; "
         f"prompts longer than the LM's window, without their beginning: {exam['num_cut']:,} of {count:,}; "
         f"right by base alone {test['first_only']:,}, by tuned alone {test['second_only']:,}"
     )

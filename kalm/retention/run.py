@@ -182,7 +182,7 @@ def _exam_lines(exam: list[Subject], answered: dict[str, list[multiple_choice.An
     for question, *both in zip(questions, *(answered[system] for system in SYSTEMS), strict=True):
         line: dict[str, Any] = {
             "subject": question.subject, "question": question.number, "answer": question.answer,
-            "choices": len(question.choices), "is_cut": both[0].is_cut,
+            "choices": len(question.choices), "is_cut": any(found.is_cut for found in both),
         }  # fmt: skip
         for system, found in zip(SYSTEMS, both, strict=True):
             line[system] = {"chosen": found.chosen, "log_likelihoods": found.log_likelihoods}
