@@ -125,7 +125,10 @@ def test_an_adapter_is_put_on_its_base(place):
 
 def test_a_harness_that_fails_or_is_missing_is_told(place, with_harness, monkeypatch):
     with pytest.raises(ValueError, match=r"exit code 1: ValueError: Tasks not found: nonsense; see .*log.txt"):
-        measured(place, tasks=["nonsense"])
+        measured(place, text=str(place / "text.txt"), window=16, tasks=["nonsense"])
+    stored = json.loads((place / "run" / "eval" / "retention.json").read_text())
+    assert stored["text"]["protocol"]["window"] == 16, "what was measured before stays"
+    assert reproduce(place / "run" / "eval") > 10
     (place / "empty").mkdir()
     with pytest.raises(ValueError, match=r"left no results_\*.json"):
         harness.read_output(place / "empty")

@@ -44,9 +44,10 @@ def measure(config: RetentionConfig) -> dict[str, Any]:
     reading = None if files is None else _reading(config, files, run)
     result: dict[str, Any] = {"step": run.description["step"], **_earlier(output / RESULT, run.description["step"])}
     result |= _with_both(run, config, reading, exam, output)
+    write_json(output / RESULT, result)  # fits the lines beside it, whatever becomes of the harness
     if config.tasks:
         result["tasks"] = _tasks(run, config, output)
-    write_json(output / RESULT, result)
+        write_json(output / RESULT, result)
     print_tables(run.folder.resolve().name, result)
     publish(run.folder, section(result))
     return result
