@@ -1,4 +1,4 @@
-"""Has it forgotten: `python eval/retention.py run=runs/NAME [text=FILE] [mmlu=FOLDER] [tasks=[...]]`; see kalm/config/."""
+"""Has it forgotten: `python eval/retention.py run=runs/NAME [text=FILE] [mmlu=FOLDER] [tasks=[...]]`."""
 
 from omegaconf import DictConfig
 

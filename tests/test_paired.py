@@ -16,7 +16,7 @@ BYTES = np.array([2.0, 7, 1, 8, 2, 8, 1])
 
 def resamples():
     """The rows of each resample, by a loop: clusters in ascending order, drawn with replacement."""
-    groups = [np.flatnonzero(CLUSTERS == cluster) for cluster in sorted(set(CLUSTERS.tolist()))]
+    groups = [np.flatnonzero(cluster == CLUSTERS) for cluster in sorted(set(CLUSTERS.tolist()))]
     generator = np.random.default_rng(0)
     for _ in range(NUM_RESAMPLES):
         yield np.concatenate([groups[i] for i in generator.integers(len(groups), size=len(groups))])

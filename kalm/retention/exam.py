@@ -112,5 +112,5 @@ def _answer(text: str, num_choices: int, is_number: bool, place: str) -> int:
     allowed = [str(number) for number in range(num_choices)] if is_number else list(LETTERS[:num_choices])
     if text.strip() not in allowed:
         raise ValueError(f"{place}: the answer is {text!r}; it must be one of {allowed[0]} to {allowed[-1]}, as there "
-                         f"are {num_choices} choices" + ("" if is_number else " and the file has no header"))  # fmt: skip
+                         f"are {num_choices} choices{'' if is_number else ' and no header'}")  # fmt: skip
     return allowed.index(text.strip())

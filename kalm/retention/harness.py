@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from kalm.config import RetentionConfig
+from kalm.config import HarnessConfig, RetentionConfig
 from kalm.evaluation.loaded_run import LoadedRun, load_untrained
 from kalm.evaluation.paired import compare_ratio, mcnemar
 from kalm.model.loading import ADAPTER_CONFIG
@@ -31,12 +31,14 @@ class Output(NamedTuple):
     samples: dict[tuple[str, str], dict[int, float]]
 
 
-def require_harness() -> None:
-    """Refuse tasks where lm-evaluation-harness is missing.
+def require_harness(config: HarnessConfig) -> None:
+    """Refuse tasks that cannot be run.
 
     Raises:
-        ValueError: it is not installed.
+        ValueError: lm-evaluation-harness is not installed, or the folder with task files is missing.
     """
+    if config.include is not None and not Path(config.include).expanduser().is_dir():
+        raise ValueError(f"harness.include: there is no folder {config.include}")
     if find_spec("lm_eval") is None:
         raise ValueError(
             "tasks: lm-evaluation-harness is not installed; pip install 'kalm[harness]', or leave tasks out"
@@ -55,8 +57,10 @@ def model_arguments(run: LoadedRun, base: str) -> dict[str, dict[str, str]]:
 
 
 def base_model(run: LoadedRun) -> str:
-    """The run's LM before the first step as the harness finds it: its own folder or name, or for an LM from scratch a
-    folder `eval/untrained` that is written here."""
+    """Where the harness finds the run's LM as it was before the first step: its own folder or name.
+
+    For an LM from scratch that is `eval/untrained` in the run's folder, which is written here.
+    """
     if run.description["base"] is not None:
         return str(run.description["base"])
     folder = run.folder / "eval" / "untrained"
@@ -79,10 +83,12 @@ def run_harness(run: LoadedRun, config: RetentionConfig, system: str, arguments:
     place = run.folder / "eval" / f"harness-{system}"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
+    include = config.harness.include
     settings = {
         "model": "hf", "model_args": dict(arguments), "tasks": list(config.tasks), "device": str(run.device),
         "batch_size": config.harness.batch_size, "num_fewshot": config.harness.shots, "limit": config.harness.limit,
-        "include_path": _absolute(config.harness.include), "output_path": str((place / "output").resolve()),
+        "include_path": include and str(Path(include).expanduser().resolve()),
+        "output_path": str((place / "output").resolve()),
         "log_samples": True,
     }  # fmt: skip
     settings = {key: value for key, value in settings.items() if value is not None}
@@ -100,14 +106,6 @@ def run_harness(run: LoadedRun, config: RetentionConfig, system: str, arguments:
             f"tasks: lm-evaluation-harness failed with exit code {ended.returncode}: {last[:300]}; see {log}"
         )
     return {"command": command, "settings": settings}
-
-
-def _absolute(folder: str | None) -> str | None:
-    if folder is None:
-        return None
-    if not Path(folder).expanduser().is_dir():
-        raise ValueError(f"harness.include: there is no folder {folder}")
-    return str(Path(folder).expanduser().resolve())
 
 
 def read_output(folder: Path) -> Output:

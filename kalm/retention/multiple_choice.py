@@ -91,7 +91,7 @@ def answer_all(
             cut = iter(row.is_cut for row in rows)
             for _, question in block:
                 likelihoods = [next(scores) for _ in question.choices]
-                is_cut = any([next(cut) for _ in question.choices])
+                is_cut = sum(next(cut) for _ in question.choices) > 0
                 # lengths of texts in characters, as the harness takes them for acc_norm
                 sizes = [len(text) if answers is Answers.texts else 1 for text in question.choices]
                 best = np.array(likelihoods) / np.maximum(sizes, 1)
@@ -119,14 +119,14 @@ def _rows(
             labels = tokens[len(start) :]
             if not labels or (window is not None and len(labels) > window):
                 raise ValueError(f"mmlu: {question.subject}, question {question.number}: the choice {choice!r} has "
-                                 f"{len(labels)} tokens of its own after the prompt; it needs 1 to {window}")  # fmt: skip
+                                 f"{len(labels)} tokens after the prompt; it needs 1 to {window}")  # fmt: skip
             is_cut = window is not None and len(tokens) > window + 1
             yield _Row(tokens[-window - 1 : -1] if window is not None and is_cut else tokens[:-1], labels, is_cut)
 
 
 @torch.no_grad()
 def _score(encoder: DualViewLM, rows: Sequence[_Row], batch_tokens: int, logit_memory_mib: int) -> NDArray[np.float64]:
-    """log p of each row's labels, (rows,); what is read for several of them is read once."""
+    """Log-probability of each row's labels, (rows,); what is read for several of them is read once."""
     device = next(encoder.parameters()).device
     labels = RaggedArray.from_rows([row.labels for row in rows])
     read = RaggedArray.from_rows([row.read for row in rows])
@@ -169,7 +169,7 @@ def summary(exam: Sequence[Subject], systems: dict[str, list[Answered]]) -> dict
         **{system: accuracy(flags, each) for system, flags in right.items()},
         "difference": compare_accuracy(right["base"], right["tuned"], each),
         "chance": float(np.mean([1 / len(question.choices) for subject in exam for question in subject.questions])),
-        "num_cut": sum(found.is_cut for found in systems["tuned"]),
+        "num_cut": sum(any(found.is_cut for found in both) for both in zip(*systems.values(), strict=True)),
         "subjects": {
             subject.name: {
                 "count": len(subject.questions),

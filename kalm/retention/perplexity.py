@@ -53,20 +53,21 @@ def score_text(encoder: DualViewLM, tokenizer: PreTrainedTokenizerFast, config: 
     Raises:
         ValueError: a file is no UTF-8 or has fewer than two tokens, or a result is not finite.
     """
-    columns = []
     unknown = -1 if tokenizer.unk_token_id is None else tokenizer.unk_token_id
     num_together = BATCHES_TOGETHER * max(1, config.batch_tokens // config.window)
+    counts, nats = [], []
     with Progress(label, sum(path.stat().st_size for path in config.files)) as progress:
         every = iter_windows(tokenizer, config)
         while block := list(islice(every, num_together)):
-            nats = score_windows(encoder, block, config.batch_tokens, config.logit_memory_mib)
-            for window, cost in zip(block, nats.tolist(), strict=True):
-                num_unknown = int((window.ids[-window.num_scored :] == unknown).sum())
-                columns.append((window.file, window.num_scored, window.num_bytes, num_unknown, cost))
-            progress.advance(sum(window.num_bytes for window in block))
-    counts = np.array([row[:4] for row in columns], dtype=np.int64)
-    files, num_tokens, num_bytes, num_unknown = counts.T
-    return Scored(files, num_tokens, num_bytes, num_unknown, np.array([row[4] for row in columns]))
+            nats.append(score_windows(encoder, block, config.batch_tokens, config.logit_memory_mib))
+            # arrays, since of a large text there are millions
+            counts.append(np.array([
+                (window.file, window.num_scored, window.num_bytes, (window.ids[-window.num_scored :] == unknown).sum())
+                for window in block
+            ], dtype=np.int64))  # fmt: skip
+            progress.advance(int(counts[-1][:, 2].sum()))
+    files, num_tokens, num_bytes, num_unknown = np.concatenate(counts).T
+    return Scored(files, num_tokens, num_bytes, num_unknown, np.concatenate(nats))
 
 
 def iter_windows(tokenizer: PreTrainedTokenizerFast, config: TextConfig) -> Iterator[Window]:

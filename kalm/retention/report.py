@@ -10,7 +10,7 @@ HEADER = ("", "base", "tuned", "tuned less base", "95 %", "McNemar's p")
 
 
 def print_tables(name: str, result: dict[str, Any]) -> None:
-    for table in tables(result):
+    for table in tables(result, by_subject=False):
         title = f"{table.title}: {name}, step {result['step']}"
         print_columns(title, table.header, [[str(cell) for cell in row] for row in table.rows], table.caption)
 
@@ -19,15 +19,31 @@ def section(result: dict[str, Any]) -> Section:
     """All that the result holds, for the run's page."""
     lead = ("The model after training beside the same LM before it, on the same text and questions. "
             "A difference whose interval leaves out 0 is more than chance.")  # fmt: skip
-    return Section(name="retention", title="Retention", step=result["step"], parts=[lead, *tables(result)])
+    return Section(
+        name="retention", title="Retention", step=result["step"], parts=[lead, *tables(result, by_subject=True)]
+    )
 
 
-def tables(result: dict[str, Any]) -> Iterator[Table]:
-    """One per part of the result."""
+def tables(result: dict[str, Any], *, by_subject: bool) -> Iterator[Table]:
+    """One per part of the result, and one of subjects if wanted."""
     if text := result.get("text"):
         yield Table(HEADER, list(_text_rows(text)), _about_text(text), "Raw text (lower is better)")
     if exam := result.get("mmlu"):
-        yield Table(HEADER, list(_exam_rows(exam)), _about_exam(exam), "Multiple choice")
+        row = ("accuracy", *(f"{exam[system]['accuracy']:.4f}" for system in ("base", "tuned")))
+        yield Table(HEADER, [(*row, *_compared(exam["difference"]))], _about_exam(exam), "Multiple choice")
+        if by_subject:
+            subjects = [
+                (
+                    f"{name} ({subject['count']:,})",
+                    subject["base"],
+                    subject["tuned"],
+                    subject["tuned"] - subject["base"],
+                )
+                for name, subject in exam["subjects"].items()
+            ]
+            yield Table(
+                HEADER[:4], subjects, "Accuracy by subject; questions in brackets.", "Multiple choice by subject"
+            )
     if tasks := result.get("tasks"):
         rows = [
             (f"{row['task']}, {row['metric']}", _with_error(row["base"]), _with_error(row["tuned"]),
@@ -57,23 +73,13 @@ def _about_text(text: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _exam_rows(exam: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    base, tuned = (_accuracy(exam[system]) for system in ("base", "tuned"))
-    yield f"accuracy, {exam['base']['count']:,} questions", base, tuned, *_compared(exam["difference"])
-    for name, subject in exam["subjects"].items():
-        less = f"{subject['tuned'] - subject['base']:+.4f}"
-        yield f"{name}, {subject['count']:,}", f"{subject['base']:.4f}", f"{subject['tuned']:.4f}", less, "–", "–"
-
-
-def _accuracy(found: dict[str, Any]) -> str:
-    return f"{found['accuracy']:.4f} ({_interval(found['interval'])})"
-
-
 def _about_exam(exam: dict[str, Any]) -> str:
     protocol, test = exam["protocol"], exam["difference"]["mcnemar"]
     count = exam["base"]["count"]
+    intervals = (f"{system} {_interval(exam[system]['interval'])}" for system in ("base", "tuned"))
     return (
-        f"{exam['folder']}: {protocol['shots']}-shot; score: {protocol['score']}; chance {exam['chance']:.3f}; "
+        f"{exam['folder']}: {count:,} questions, {protocol['shots']}-shot; 95 % of {', '.join(intervals)}; "
+        f"score: {protocol['score']}; chance {exam['chance']:.3f}; "
         f"prompts longer than the LM's window, without their beginning: {exam['num_cut']:,} of {count:,}; "
         f"right by base alone {test['first_only']:,}, by tuned alone {test['second_only']:,}"
     )

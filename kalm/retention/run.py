@@ -1,7 +1,6 @@
 """Measure a run's model and its base on what neither was trained for here, side by side."""
 
 import json
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,16 +37,17 @@ def measure(config: RetentionConfig) -> dict[str, Any]:
     if config.mmlu is not None:
         exam = read_exam(Path(config.mmlu).expanduser(), config.subjects, config.shots, config.num_questions)
     if config.tasks:
-        harness.require_harness()
+        harness.require_harness(config.harness)
     run = load_run(Path(config.run).expanduser())
     output = run.folder / "eval"
     output.mkdir(exist_ok=True)
     reading = None if files is None else _reading(config, files, run)
     result: dict[str, Any] = {"step": run.description["step"], **_earlier(output / RESULT, run.description["step"])}
     result |= _with_both(run, config, reading, exam, output)
+    write_json(output / RESULT, result)  # fits the lines beside it, whatever becomes of the harness
     if config.tasks:
         result["tasks"] = _tasks(run, config, output)
-    write_json(output / RESULT, result)
+        write_json(output / RESULT, result)
     print_tables(run.folder.resolve().name, result)
     publish(run.folder, section(result))
     return result
@@ -183,7 +183,7 @@ def _exam_lines(exam: list[Subject], answered: dict[str, list[multiple_choice.An
     for question, *both in zip(questions, *(answered[system] for system in SYSTEMS), strict=True):
         line: dict[str, Any] = {
             "subject": question.subject, "question": question.number, "answer": question.answer,
-            "choices": len(question.choices), "is_cut": both[0].is_cut,
+            "choices": len(question.choices), "is_cut": any(found.is_cut for found in both),
         }  # fmt: skip
         for system, found in zip(SYSTEMS, both, strict=True):
             line[system] = {"chosen": found.chosen, "log_likelihoods": found.log_likelihoods}
@@ -207,7 +207,6 @@ def _tasks(run: LoadedRun, config: RetentionConfig, output: Path) -> dict[str, A
         for doc in sorted(found["base"].samples[task, metric])
     )
     _write_lines(output / "retention-tasks.jsonl", lines)
-    shutil.rmtree(output / "untrained", ignore_errors=True)
     return {
         "protocol": {"harness": found["tuned"].version, "calls": calls, "interval": "95 %, bootstrap over questions"},
         "scores": harness.compare(found["base"], found["tuned"]),
