@@ -1,0 +1,1 @@
+"""Questions over the graph, answered in writing and scored."""
