@@ -69,6 +69,7 @@ class PromptsConfig:
     relation: TaskPrompt  # with {head} and {tail}
     classification: TaskPrompt  # with {head}, {relation} and {tail}
     question: TaskPrompt  # with {question}
+    inverse_relation: str  # the inverse of a relation that has no text of its own for it, with {relation}
     yes: str  # the answer that takes a triple for true
     no: str  # the answer that takes it for false
     list_separator: str  # between the names of relations
@@ -89,6 +90,8 @@ class PromptsConfig:
                     f"a text with the slots {', '.join(sorted(wanted))}")  # fmt: skip
             require(set(_slots(prompt.instruction)) <= {"relations"}, f"prompts.{task}.instruction",
                     prompt.instruction, "a text with no slot but {relations}")  # fmt: skip
+        require(_slots(self.inverse_relation) == ["relation"], "prompts.inverse_relation", self.inverse_relation,
+                "a text with {relation} once")  # fmt: skip
         require(self.yes.strip() != self.no.strip(), "prompts.no", self.no, "another word than prompts.yes")
 
 

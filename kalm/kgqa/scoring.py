@@ -5,6 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from string import punctuation
 from typing import Any
 
@@ -13,6 +14,7 @@ from scipy.stats import binomtest
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 
 
+@lru_cache(maxsize=2**16)
 def normalise(text: str) -> str:
     """A text as answers are compared: equal texts are the same answer.
 
@@ -81,7 +83,7 @@ class Score:
     invalid: bool  # the first answer is no name at all
     any: bool  # some of the answers is a known answer
     recall: float  # share of the known answers among the answers
-    exact_set: bool  # of m known answers, the first m answers are all of them
+    exact_set: bool  # the first m answers are all known ones, of which there are m by name
 
     def as_json(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in SCORES}
@@ -106,7 +108,9 @@ def score(
     is_known = not set(means).isdisjoint(known)
     wanted = [own] if own is not None else list(known)
     found = set().union(*meant) & set(known) if meant else set()
-    leading = meant[: len(known)]
+    # known answers of one name are written once
+    num_wanted = len({normalise(names.names[place]) for place in known})
+    leading = meant[:num_wanted]
     return Score(
         exact=any(normalise(first) == normalise(names.names[place]) for place in wanted),
         own=not set(means).isdisjoint(wanted),
@@ -116,7 +120,7 @@ def score(
         invalid=not means,
         any=bool(found),
         recall=len(found) / len(known),
-        exact_set=len(leading) == len(known)
+        exact_set=len(leading) == num_wanted
         and all(not set(ids).isdisjoint(known) for ids in leading)
         and set(known) <= set().union(*leading),
     )
