@@ -117,7 +117,9 @@ class KgqaConfig:
     num_answers: int  # answers written per question, best first; at most num_beams
     max_new_tokens: int  # a longer answer is cut
     max_hops: int  # triples in a path, with decoding=paths
-    rank_questions: int | None  # sampled questions per task whose candidates are all scored: MRR, Hits; null: all, 0: none
+    rank_questions: (
+        int | None
+    )  # sampled questions per task whose candidates are all scored: MRR, Hits; null: all, 0: none
     filter: list[str]  # splits whose triples are known answers
     ties: Ties  # where the true answer stands among equal scores
     aliases: str | None  # further names of entities: a file of lines `label<TAB>name|name`
@@ -153,7 +155,7 @@ class KgqaConfig:
             require(self.shots_from is None, "shots_from", self.shots_from,
                     "null without questions=FILE: examples are training triples")  # fmt: skip
             require(self.decoding is not Decoding.paths, "decoding", self.decoding,
-                    "free or constrained without questions=FILE: a path is an answer to a question in words")  # fmt: skip
+                    "free or constrained without questions=FILE: paths answer questions in words")  # fmt: skip
 
 
 def _slots(text: str) -> list[str]:

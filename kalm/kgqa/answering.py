@@ -1,6 +1,5 @@
 """One system's answers to a job, as the lines that are stored."""
 
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -41,7 +40,7 @@ class Answerer:
     """
 
     def __init__(self, name: str, encoder: DualViewLM, run: LoadedRun, tasks: Tasks, config: KgqaConfig) -> None:
-        check_tree_attention(encoder)
+        check_tree_attention(encoder, "kgqa", "eval/kgc.py instead")
         self._name, self._encoder, self._run, self._tasks, self._config = name, encoder, run, tasks, config
 
     def answer(self, job: Job) -> list[Line]:
@@ -115,7 +114,9 @@ class Answerer:
         ranks: dict[int, Ranks] = {}
         size = max(1, RELATIONS_AT_ONCE // num_relations)
         blocks = range(0, len(job.scored), size)
-        for start in shown(blocks, f"{self._name}, {job.task}: {num_relations:,} relations of {len(job.scored):,} pairs"):
+        for start in shown(
+            blocks, f"{self._name}, {job.task}: {num_relations:,} relations of {len(job.scored):,} pairs"
+        ):
             rows = job.scored[start : start + size]
             relations = np.tile(np.arange(num_relations), len(rows))
             scores = self._continued(job, np.repeat(rows, num_relations), relations).reshape(len(rows), -1)
@@ -129,7 +130,7 @@ class Answerer:
         best = np.argsort(-scores, kind="stable")[: self._config.num_answers].tolist()
         return [
             Found(text=names.names[place], ids=names.meant_by(names.names[place]),
-                  log_probability=float(scores[place]), num_tokens=1, is_complete=True)
+                  log_probability=float(scores[place]), num_tokens=None, is_complete=True)
             for place in best
         ]  # fmt: skip
 
@@ -151,7 +152,9 @@ class Answerer:
         thresholds = choose_thresholds(valid, beyond=1 + float(np.abs(valid.scores).max())).of(judged.relations)
         return {
             row: {"score": round(value, 9), "threshold": round(threshold, 9), "says_true": value >= threshold}
-            for row, value, threshold in zip(job.scored.tolist(), judged.scores.tolist(), thresholds.tolist(), strict=True)
+            for row, value, threshold in zip(
+                job.scored.tolist(), judged.scores.tolist(), thresholds.tolist(), strict=True
+            )
         }
 
     def _judged(self, job: Job) -> Scored:
@@ -196,6 +199,4 @@ def _found(answer: Answer, options: Options) -> Found:
 
 def _relation_ranks(scores: Floats, question: Asked) -> Ranks:
     known = torch.tensor(question.known)
-    return filtered_ranks(
-        torch.from_numpy(scores)[None], torch.tensor([question.own]), torch.zeros_like(known), known
-    )
+    return filtered_ranks(torch.from_numpy(scores)[None], torch.tensor([question.own]), torch.zeros_like(known), known)

@@ -38,14 +38,17 @@ def option_scores(
     named = trie.rows_ending.values
     text_of = place_of_node[np.repeat(np.arange(len(trie.tree.tokens)), trie.rows_ending.lengths)]
     scores = np.full((len(prompts), num_options), -np.inf)
-    found = log_probabilities(
-        encoder,
-        prompts,
-        trie.tree,
-        RaggedArray.from_lengths(np.tile(rows, len(prompts)), np.full(len(prompts), len(rows))),
-        batch_tokens=config.batch_tokens,
-        logit_memory_mib=config.score_memory_mib,
-    ).reshape(len(prompts), -1) / lengths
+    found = (
+        log_probabilities(
+            encoder,
+            prompts,
+            trie.tree,
+            RaggedArray.from_lengths(np.tile(rows, len(prompts)), np.full(len(prompts), len(rows))),
+            batch_tokens=config.batch_tokens,
+            logit_memory_mib=config.score_memory_mib,
+        ).reshape(len(prompts), -1)
+        / lengths
+    )
     for row in range(len(prompts)):
         np.maximum.at(scores[row], trie.entity_ids[named], found[row, text_of])
     return scores
@@ -89,7 +92,7 @@ def _ranks(scores: torch.Tensor, question: Asked) -> Ranks:
 def text_scores(
     encoder: DualViewLM, prompts: RaggedArray, tree: PrefixTree, texts: Ids, config: RankingConfig
 ) -> Floats:
-    """The score of one text of the tree, texts[i], after each prompt, (n,), see `SCORE`; equal prompts are read once."""
+    """The score, see `SCORE`, of one text of the tree after each prompt, (n,); equal prompts are read once."""
     first, place_of = prompts.distinct(np.arange(len(prompts)))
     pairs, pair_of = np.unique(np.stack([place_of, texts], axis=1), axis=0, return_inverse=True)
     values, lengths = prompts.take(first)

@@ -20,8 +20,8 @@ class Found:
     Args:
         text: as it counts: a name, or what was written up to a description.
         ids: of all options that it may mean.
-        log_probability: of the text; the score where options were tried one by one.
-        num_tokens: with the end.
+        log_probability: of the text; the mean per token where options were tried one by one.
+        num_tokens: with the end; None where options were tried one by one.
         is_complete: it has ended.
         path: the triples that lead to it, where such were walked.
     """
@@ -29,7 +29,7 @@ class Found:
     text: str
     ids: tuple[int, ...]
     log_probability: float
-    num_tokens: int
+    num_tokens: int | None
     is_complete: bool
     path: Sequence[tuple[int, int, int]] | None = None
 

@@ -81,8 +81,9 @@ def worded(
     end = _end_of_text(tokenizer)
     shown = _after_a_word(frame.between, tokenizer)
     names, places = _all_names(vocabulary)
+    form = frame.answer.replace("{answer}", "{name}")
     trie = NameTrie.of_names(
-        names, places, tokenizer, form=frame.answer, end=shown if shots and shown else end, max_name_tokens=None
+        names, places, tokenizer, form=form, end=shown if shots and shown else end, max_name_tokens=None
     )
     lines = [token for ending in ("\n", "\n\n") for token in _after_a_word(ending, tokenizer)]
     stops = list(dict.fromkeys([*end, *shown, *lines]))
@@ -97,7 +98,9 @@ def _after_a_word(text: str, tokenizer: PreTrainedTokenizerFast) -> list[int]:
 
 def _end_of_text(tokenizer: PreTrainedTokenizerFast) -> list[int]:
     if tokenizer.eos_token_id is None:
-        raise ValueError("the run's tokenizer has no end-of-text token, so nothing ends an answer; train a run with one")
+        raise ValueError(
+            "the run's tokenizer has no end-of-text token, so nothing ends an answer; train a run with one"
+        )
     return [tokenizer.eos_token_id]
 
 

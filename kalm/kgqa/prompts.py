@@ -133,6 +133,4 @@ def cut(text: str, max_tokens: int, tokenizer: PreTrainedTokenizerFast) -> str:
 
 
 def _row(rows: RaggedArray, place: int) -> list[int]:
-    return rows.values[rows.offsets[place] : rows.offsets[place + 1]].tolist()
-
-
+    return list(map(int, rows.values[rows.offsets[place] : rows.offsets[place + 1]]))

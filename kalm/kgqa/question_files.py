@@ -59,7 +59,7 @@ def read_questions(
 
 _SHOWN = {
     QuestionsFormat.answers: "`which films did [Ann] write<TAB>Moss|Fern`",
-    QuestionsFormat.simplequestions: "`www.freebase.com/m/0a<TAB>www.freebase.com/r<TAB>www.freebase.com/m/0b<TAB>text`",
+    QuestionsFormat.simplequestions: "`www.freebase.com/m/0a<TAB>www.freebase.com/r<TAB>www.freebase.com/m/0b<TAB>?`",
 }
 
 

@@ -22,8 +22,7 @@ def print_tables(made: Sequence[Table]) -> None:
 
 
 def answers(tasks: Mapping[str, Result]) -> Table:
-    header = ["task", "system", "questions", "own answer", "95 %", "known answer", "95 %", "exact name", "word F1",
-              "ambiguous", "no name"]  # fmt: skip
+    header = ["task", "system", "asked", "own", "95 %", "known", "95 %", "exact", "F1", "ambiguous", "no name"]
     rows = []
     for task, system, found in _systems(tasks, "known"):
         metrics = found["metrics"]
@@ -31,8 +30,8 @@ def answers(tasks: Mapping[str, Result]) -> Table:
         others = [f"{metrics[name]['value']:.3f}" for name in ("exact", "f1", "ambiguous", "invalid")]
         rows.append([task, system, f"{found['scored']:,}", *own, *_share(metrics["known"]), *others])
     caption = (
-        "first answers; own: name or alias of the triple's own answer; known: of any known answer; ambiguous: known, by "
-        "a name that something else has too; no name: nothing is called so"
+        "first answers; own: name or alias of the triple's own answer; known: of any known answer; ambiguous: known, "
+        "by a name that something else has too; no name: nothing is called so"
     )
     return Table(header, rows, caption, "answers in writing")
 
@@ -43,7 +42,7 @@ def sets(tasks: Mapping[str, Result]) -> Table:
          *_share(found["metrics"]["exact_set"])]
         for task, system, found in _systems(tasks, "any")
     ]  # fmt: skip
-    header = ["task", "system", "questions", "any", "95 %", "recall", "95 %", "exact set", "95 %"]
+    header = ["task", "system", "asked", "any", "95 %", "recall", "95 %", "exact set", "95 %"]
     return Table(header, rows, "of all answers given; exact set: the first m are all m known ones", "sets of answers")
 
 
@@ -65,7 +64,7 @@ def rankings(tasks: Mapping[str, Result]) -> Table:
         hits = [f"{metrics[f'hits@{k}']:.3f}" for k in HITS_AT]
         rows.append([task, system, f"{ranking['questions']:,}", f"{metrics['mr']:.2f}", f"{metrics['mrr']:.3f}",
                      _interval(ranking["intervals"]["mrr"]), *hits])  # fmt: skip
-    header = ["task", "system", "questions", "MR", "MRR", "95 %", *(f"Hits@{k}" for k in HITS_AT)]
+    header = ["task", "system", "asked", "MR", "MRR", "95 %", *(f"Hits@{k}" for k in HITS_AT)]
     return Table(header, rows, "by log-likelihood per token", "all candidates ranked by their likelihood as text")
 
 

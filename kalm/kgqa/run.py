@@ -7,7 +7,7 @@ from typing import Any
 
 from kalm.config import Decoding, KgqaConfig
 from kalm.evaluation.loaded_run import LoadedRun, load_run, load_untrained
-from kalm.evaluation.sections import Section, publish
+from kalm.evaluation.sections import Section, Table, publish
 from kalm.kgqa import likelihood, report
 from kalm.kgqa.answering import Answerer
 from kalm.kgqa.lines import Line
@@ -46,7 +46,7 @@ def ask(config: KgqaConfig) -> dict[str, Any]:
     print(title)
     report.print_tables(made)
     print(f"files: {run.folder / 'eval' / name}.json and .jsonl")
-    parts = [_in_words(result["protocol"]), *_notes(tasks, jobs), *made]
+    parts: list[str | Table] = [_in_words(result["protocol"]), *_notes(tasks, jobs), *made]
     section = re.sub(r"[^\w.]+|__+", "-", name, flags=re.ASCII).strip("-")
     publish(run.folder, Section(name=section, title=f"Questions answered in writing: {name.removeprefix('kgqa-')}",
                                 step=result["step"], parts=parts))  # fmt: skip
@@ -106,8 +106,8 @@ def _protocol(run: LoadedRun, tasks: Tasks, jobs: list[Job], config: KgqaConfig)
         "aliases": config.aliases is not None,
     }
     if any(job.task == "classification" for job in jobs):
-        rule = f"{likelihood.SCORE} of the tail, threshold per relation chosen on valid" if own else "yes likelier than no"
-        protocol["classification"] = rule
+        by_score = f"{likelihood.SCORE} of the tail, threshold per relation chosen on valid"
+        protocol["classification"] = by_score if own else "yes likelier than no"
     if own and any(job.task == "relation" for job in jobs):
         protocol["relation"] = f"every relation tried; {likelihood.SCORE} of the tail"
     return protocol

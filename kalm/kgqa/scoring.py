@@ -29,7 +29,7 @@ def normalise(text: str) -> str:
 
 
 def token_f1(answer: str, truths: Iterable[str]) -> float:
-    """The best F1 of the answer's words with those of a true text, both normalised; words count as often as they come."""
+    """The best F1 of the answer's words with those of a true text, both normalised; repeated words count again."""
     words = Counter(normalise(answer).split())
     return max((_f1(words, Counter(normalise(truth).split())) for truth in truths), default=0.0)
 
