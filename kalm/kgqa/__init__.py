@@ -1,1 +1,1 @@
-"""Questions over the graph, answered in writing and scored."""
+"""Questions over a graph that the LM answers in words, and how the answers are scored."""

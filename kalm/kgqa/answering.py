@@ -1,6 +1,5 @@
 """One system's answers to a job, as the lines that are stored."""
 
-
 import numpy as np
 import torch
 
