@@ -123,7 +123,7 @@ def test_what_is_written_is_read(tmp_path_factory, toy_graph, rows):
     asked, _ = read(tmp_path_factory.mktemp("q"), toy_graph, "\ufeff" + text)
     assert [question.text for question in asked] == [question.strip() for question, _ in rows]
     for question, (_, answers) in zip(asked, rows, strict=True):
-        meant = [ENTITIES.meant_by(answer) for answer in dict.fromkeys(answer.strip() for answer in answers)]
+        meant = [ENTITIES.named(answer) for answer in dict.fromkeys(answer.strip() for answer in answers)]
         assert set(question.known) == {place for ids in meant for place in ids}
         assert question.num_lost == sum(not ids for ids in meant)
 
@@ -147,14 +147,14 @@ def write_freebase(folder):
     return folder
 
 
-def test_the_shared_questions_have_the_counts_of_their_readme(tmp_path):
+def test_the_shared_questions_have_the_counts_of_their_readme():
     graph = load_graph("metaqa", shared("data/MetaQA"))
     entities = Vocabulary(graph.entity_names)
     asked, account = read_questions(
         shared("data/MetaQA/1-hop/test.txt"), QuestionsFormat.answers, graph, entities, 0
-    )  # fmt: skip
+    )
     assert (len(asked), account.refused) == (9947, 0)
-    assert all(question.topics for question in asked if question.status != NO_TOPIC)
+    assert all(question.status == SCORED and question.topics and not question.num_lost for question in asked)
 
 
 @pytest.mark.slow

@@ -43,6 +43,13 @@ def test_a_part_of_a_name_is_no_match():
     assert names.meant_by("") == ()
 
 
+def test_a_name_as_it_is_written_comes_before_one_in_another_case():
+    names = Vocabulary(["Paul Dano", "paul dano", "Paul"], {2: ["PD"], 0: ["pd"]})
+    assert names.named(" paul dano ") == (1,)
+    assert names.named("PAUL DANO") == (0, 1)
+    assert names.named("pd") == (0,)
+
+
 @given(st.lists(st.sampled_from("xyz"), max_size=5), st.lists(st.sampled_from("xyz"), max_size=5))
 def test_f1_equals_precision_and_recall_of_words(answer, truth):
     left, common = list(truth), 0

@@ -93,8 +93,8 @@ def read_aliases(path: Path, graph: KnowledgeGraph, max_bad_lines: int) -> tuple
 def _read_answers(path: Path, account: Account, entities: Vocabulary) -> Iterator[Asked]:
     """`question<TAB>answer|answer`; the topic entities stand in brackets, if any are marked."""
     for line, (text, answers) in _rows(path, account, 2, lambda row: None if row[0].strip() else "no question"):
-        topics = [entities.meant_by(name) for name in _TOPIC.findall(text)]
-        meant = [entities.meant_by(answer) for answer in dict.fromkeys(_parts(answers))]
+        topics = [entities.named(name) for name in _TOPIC.findall(text)]
+        meant = [entities.named(answer) for answer in dict.fromkeys(_parts(answers))]
         # a name of several entities is right for each of them: the file does not say which is meant
         known = tuple(dict.fromkeys(place for ids in meant for place in ids))
         yield Asked(

@@ -66,6 +66,11 @@ class Vocabulary:
         """All that have this name or alias, ascending; several for an ambiguous name, none for no name."""
         return self._meant_by.get(normalise(text), ())
 
+    def named(self, text: str) -> tuple[int, ...]:
+        """Those whose name or alias is written like this; else all that may be meant."""
+        meant, text = self.meant_by(text), text.strip()
+        return tuple(place for place in meant if text in self.texts_of(place)) or meant
+
     def texts_of(self, place: int) -> tuple[str, ...]:
         """Its name, then its aliases."""
         return (self.names[place], *self.aliases.get(place, ()))
