@@ -68,18 +68,17 @@ def score(line: dict) -> dict[str, float]:
     }
 
 
-def interval(values: list[float], numbers: list[int], summary=np.mean) -> list[float]:
-    """Percentile bootstrap of a mean; questions of one number are drawn together."""
-    groups: dict[int, list[float]] = {}
-    for value, number in zip(values, numbers, strict=True):
-        groups.setdefault(number, []).append(value)
-    ordered = [groups[number] for number in sorted(groups)]
+def intervals(columns: dict[str, list[float]], numbers: list[int], finish=lambda means: means) -> dict[str, list[float]]:
+    """Percentile bootstrap of the mean of each column; questions of one number are drawn together."""
+    table = np.array(list(columns.values()), dtype=np.float64).T
+    groups = [[row for row, own in enumerate(numbers) if own == number] for number in sorted(set(numbers))]
     rng = np.random.default_rng(0)
     drawn = []
     for _ in range(RESAMPLES):
-        chosen = [value for place in rng.integers(len(ordered), size=len(ordered)) for value in ordered[place]]
-        drawn.append(summary(np.array(chosen, dtype=np.float64), axis=0))
-    return np.quantile(np.array(drawn), [0.025, 0.975], axis=0).T.tolist()
+        chosen = [row for place in rng.integers(len(groups), size=len(groups)) for row in groups[place]]
+        drawn.append(finish(table[chosen].mean(axis=0)))
+    low_high = np.quantile(np.array(drawn), [0.025, 0.975], axis=0).T.tolist()
+    return dict(zip(columns, low_high, strict=True))
 
 
 def exact_test(first: list[bool], second: list[bool]) -> dict[str, float]:
@@ -115,22 +114,21 @@ def judged(lines: list[dict]) -> dict[str, float]:
 def ranked(lines: list[dict], ties: str) -> dict:
     rows = [(line["question"], *row) for line in lines for row in line["ranks"]]
     weight = {"optimistic": 0.0, "realistic": 0.5, "pessimistic": 1.0}[ties]
-    table = np.array([
-        [rank := low + weight * (high - low), 1 / rank, rank <= 1, rank <= 3, rank <= 10, (candidates + 1) / 2]
-        for _, low, high, candidates in rows
-    ])  # fmt: skip
+    ranks = [low + weight * (high - low) for _, low, high, _ in rows]
+    columns = {"mr": ranks, "mrr": [1 / rank for rank in ranks]}
+    columns |= {f"hits@{k}": [float(rank <= k) for rank in ranks] for k in (1, 3, 10)}
+    columns["amri"] = [(candidates + 1) / 2 for *_, candidates in rows]
 
-    def metrics(values: np.ndarray, axis: int = 0) -> np.ndarray:
-        means = values.mean(axis=axis)
+    def finish(means: np.ndarray) -> np.ndarray:
+        """The last is the rank by chance so far."""
         means[-1] = 1 - (means[0] - 1) / (means[-1] - 1) if means[-1] > 1 else np.nan
         return means
 
-    names = ("mr", "mrr", "hits@1", "hits@3", "hits@10", "amri")
-    low_high = interval(list(table), [number for number, *_ in rows], metrics)
+    metrics = finish(np.array([np.mean(values) for values in columns.values()]))
     return {
         "questions": len(lines),
-        "metrics": {**dict(zip(names, metrics(table).tolist(), strict=True)), "count": len(rows)},
-        "intervals": dict(zip(names, low_high, strict=True)),
+        "metrics": {**dict(zip(columns, metrics.tolist(), strict=True)), "count": len(rows)},
+        "intervals": intervals(columns, [number for number, *_ in rows], finish),
     }
 
 
@@ -144,7 +142,8 @@ def system_of(lines: list[dict], ties: str) -> dict:
         result["answers_lost"] = sum(line["answers_lost"] for line in lines)
     if scored:
         columns, numbers = columns_of(scored), [line["question"] for line in scored]
-        result["metrics"] = {name: {"value": float(np.mean(values)), "interval": interval(values, numbers)}
+        low_high = intervals(columns, numbers)
+        result["metrics"] = {name: {"value": float(np.mean(values)), "interval": low_high[name]}
                              for name, values in columns.items()}  # fmt: skip
         result["right_of_all"] = sum(columns.get("right") or columns["known"]) / len(lines)
         result |= judged(scored) if "right" in columns else {}
@@ -163,10 +162,11 @@ def recompute(lines: list[dict], ties: str) -> dict:
         if len(systems) == 2 and scored[0]:
             before, after = (columns_of(part) for part in scored)
             numbers = [line["question"] for line in scored[0]]
+            gains = {name: [b - a for a, b in zip(before[name], after[name], strict=True)] for name in before}
+            low_high = intervals(gains, numbers)
             result[task]["difference"] = {}
             for name, values in before.items():
-                gain = [b - a for a, b in zip(values, after[name], strict=True)]
-                row: dict = {"difference": float(np.mean(gain)), "interval": interval(gain, numbers)}
+                row: dict = {"difference": float(np.mean(gains[name])), "interval": low_high[name]}
                 if name in {"own", "known", "right"}:
                     row["mcnemar"] = exact_test([value == 1 for value in values], [value == 1 for value in after[name]])
                 result[task]["difference"][name] = row
