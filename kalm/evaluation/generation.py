@@ -76,8 +76,7 @@ def log_probabilities(
             parts_of_tree = subtrees(tree, len(rows), owners[chosen], texts)
             scores[places[chosen]] = _score(encoder, read, parts_of_tree, logit_memory_mib)
     encoder.train(was_training)
-    if not np.isfinite(scores).all():
-        raise ValueError("the model gives log-probabilities that are not finite (nan or inf); train it again")
+    check_finite(scores)
     return scores
 
 
@@ -103,6 +102,7 @@ def check_tree_attention(encoder: DualViewLM, key: str = "scores=fused", without
             alone = [_score_alone(encoder, query, text) for text in texts]
     except (TypeError, AttributeError, IndexError, RuntimeError, ValueError) as error:
         raise ValueError(f"{key}: {name} cannot read a tree of texts ({error}); {remedy}") from error
+    check_finite(np.append(together, alone))
     if not np.allclose(together, alone, rtol=2e-2, atol=2e-2):
         raise ValueError(f"{key}: {name} reads a tree of texts otherwise than the texts one by one; {remedy}")
 
@@ -112,6 +112,16 @@ def _score_alone(encoder: DualViewLM, query: list[int], text: list[int]) -> floa
     log_probabilities = encoder.logits(encoder.states(input_ids)[0]).log_softmax(dim=1)
     positions = range(len(query) - 1, len(query) + len(text) - 1)
     return sum(float(log_probabilities[position, token]) for position, token in zip(positions, text, strict=True))
+
+
+def check_finite(log_probabilities: NDArray[np.float64]) -> None:
+    """Refuse a model that is broken.
+
+    Raises:
+        ValueError: one of its log-probabilities is not finite.
+    """
+    if not np.isfinite(log_probabilities).all():
+        raise ValueError("the model gives log-probabilities that are not finite (nan or inf); train it again")
 
 
 def check_reach(encoder: DualViewLM, num_tokens: int) -> None:
@@ -124,8 +134,8 @@ def check_reach(encoder: DualViewLM, num_tokens: int) -> None:
     reaches = {key: getattr(encoder.causal_lm.config, key, None) for key in REACHES}
     for key, reach in reaches.items():
         if reach is not None and reach < num_tokens:
-            raise ValueError(f"a query with its longest answer has {num_tokens} tokens, and the LM's {key} is {reach}, "
-                             "beyond which it cannot see; shorten the texts, or rank with scores=embedding")  # fmt: skip
+            raise ValueError(f"a query with its longest answer has {num_tokens} tokens, and the LM's {key} is {reach}; "
+                             "shorten the texts, or rank with scores=embedding")  # fmt: skip
 
 
 def read_queries(encoder: DualViewLM, tokens: Ids, lengths: Ids) -> ReadQueries:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kalm.evaluation.encoding import batches_by_cost
-from kalm.evaluation.generation import ReadQueries, check_reach, check_tree_attention, read_queries
+from kalm.evaluation.generation import ReadQueries, check_finite, check_reach, check_tree_attention, read_queries
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.model.loading import max_positions
 from kalm.text.ragged import Ids, RaggedArray
@@ -31,7 +31,7 @@ class Ending(NamedTuple):
     """What a walk says of an answer that has ended."""
 
     entity_ids: tuple[int, ...]
-    sources: tuple[int, ...]  # where they come from, in the walk's own terms
+    sources: tuple[Any, ...]  # rows of the trie, or paths: whatever the walk knows more
 
 
 class Walk(Protocol):
@@ -135,9 +135,9 @@ def beam_search(
     """
     if len(prompts) == 0:
         return []
-    _check(encoder, prompts, limits)
     was_training = encoder.training
     encoder.eval()
+    _check(encoder, prompts, limits)
     answers: list[list[Hypothesis]] = [[] for _ in range(len(prompts))]
     costs = (prompts.lengths + limits.max_new_tokens) * limits.num_beams
     for rows in batches_by_cost(costs, limits.batch_tokens):
@@ -251,8 +251,7 @@ def _choices(
         beams.append(own.cpu().numpy() + start)
         tokens.append(token.cpu().numpy())
     log_probabilities = np.concatenate(gains)
-    if not np.isfinite(log_probabilities).all():
-        raise ValueError("the model gives log-probabilities that are not finite (nan or inf); train it again")
+    check_finite(log_probabilities)
     if allowed is None:
         token_of_each = np.concatenate(tokens)
         ends = np.isin(token_of_each, list(limits.end_token_ids))
