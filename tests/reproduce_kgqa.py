@@ -68,7 +68,9 @@ def score(line: dict) -> dict[str, float]:
     }
 
 
-def intervals(columns: dict[str, list[float]], numbers: list[int], finish=lambda means: means) -> dict[str, list[float]]:
+def intervals(
+    columns: dict[str, list[float]], numbers: list[int], finish=lambda means: means
+) -> dict[str, list[float]]:
     """Percentile bootstrap of the mean of each column; questions of one number are drawn together."""
     table = np.array(list(columns.values()), dtype=np.float64).T
     groups = [[row for row, own in enumerate(numbers) if own == number] for number in sorted(set(numbers))]

@@ -10,7 +10,7 @@ from conftest import ROOT, make_encoder, write_toy_graph
 from reproduce_kgqa import reproduce
 from toy_run import configured, make_run
 
-from kalm.config import KgqaConfig, PromptForm, ScratchConfig
+from kalm.config import Decoding, KgqaConfig, PromptForm, QaTask, ScratchConfig
 from kalm.evaluation.loaded_run import load_run
 from kalm.graph.knowledge_graph import SPLITS
 from kalm.kgqa import run as run_module
@@ -19,6 +19,7 @@ from kalm.kgqa.run import ask, file_name
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.model.scratch import build_llama
 
+CONFIG = configured(KgqaConfig, "kgqa", run="x")
 SEVERAL = "what does [Ann] like\ta cat|a fox\nwhat eats [Zed]\tivy\nwho eats [ivy]\tnobody|a gnu\n[hen] eats\tmoss\n"
 
 
@@ -51,7 +52,7 @@ def questions(folder):
 
 def lines_of(folder, **keys):
     """The stored answers of an evaluation, after all its numbers were found in them again."""
-    config = configured(KgqaConfig, "kgqa", run=str(folder), **keys)
+    config = replace(CONFIG, run=str(folder), **keys)
     result = ask(config)
     path = folder / "eval" / f"{file_name(config)}.jsonl"
     assert reproduce(path) > 0
@@ -73,14 +74,15 @@ def test_four_tasks_in_the_own_template(folder, capsys):
             if task != "classification":
                 assert found["metrics"]["invalid"]["value"] == 0
                 assert found["ranking"]["metrics"]["count"] == 4
-    assert "kgqa-test-own-0shot-constrained" in (folder / "report.html").read_text() or "Questions answered" in (
-        folder / "report.html"
-    ).read_text()
+    assert (
+        "kgqa-test-own-0shot-constrained" in (folder / "report.html").read_text()
+        or "Questions answered" in (folder / "report.html").read_text()
+    )
     assert not list((folder / "eval").glob(".unfinished*"))
 
 
 def test_the_first_of_all_names_is_the_answer_with_as_many_beams_as_names(folder):
-    _, lines = lines_of(folder, tasks=["tail"], num_beams=10, num_answers=9, rank_questions=None, baseline=False)
+    _, lines = lines_of(folder, tasks=[QaTask.tail], num_beams=10, num_answers=9, rank_questions=None, baseline=False)
     for line in lines:
         assert len(line["answers"]) == 9, "different names"
         scores = [answer["log_probability"] for answer in line["answers"]]
@@ -115,11 +117,15 @@ def score_by_hand(run, head, relation, tail):
 
 def test_relations_are_tried_one_by_one_in_the_own_template(folder):
     run = load_run(folder)
-    _, lines = lines_of(folder, tasks=["relation"], baseline=False, num_answers=3)
+    _, lines = lines_of(folder, tasks=[QaTask.relation], baseline=False, num_answers=3)
     labels, relations = list(run.graph.entity_labels), list(run.graph.relation_labels)
     known = {tuple(triple) for split in SPLITS for triple in run.graph.triples[split].tolist()}
     for line in lines:
-        head, own, tail = (labels.index(line["triple"][0]), relations.index(line["own"]), labels.index(line["triple"][2]))
+        head, own, tail = (
+            labels.index(line["triple"][0]),
+            relations.index(line["own"]),
+            labels.index(line["triple"][2]),
+        )
         scores = [score_by_hand(run, head, relation, tail) for relation in range(3)]
         order = sorted(range(3), key=lambda relation: -scores[relation])
         assert [answer["text"] for answer in line["answers"]] == [run.graph.relation_names[place] for place in order]
@@ -135,7 +141,7 @@ def test_relations_are_tried_one_by_one_in_the_own_template(folder):
 
 def test_triples_are_judged_by_thresholds_of_valid(folder):
     run = load_run(folder)
-    _, lines = lines_of(folder, tasks=["classification"], baseline=False)
+    _, lines = lines_of(folder, tasks=[QaTask.classification], baseline=False)
     labels, relations = list(run.graph.entity_labels), list(run.graph.relation_labels)
     known = {tuple(triple) for split in SPLITS for triple in run.graph.triples[split].tolist()}
     assert sum(line["is_true"] for line in lines) == len(lines) / 2
@@ -148,7 +154,9 @@ def test_triples_are_judged_by_thresholds_of_valid(folder):
 
 
 def test_four_tasks_by_instruction_with_examples(folder):
-    result, lines = lines_of(folder, prompt="instruction", shots=2, decoding="free", max_new_tokens=6)
+    result, lines = lines_of(
+        folder, prompt=PromptForm.instruction, shots=2, decoding=Decoding.free, max_new_tokens=6, baseline=False
+    )
     assert {found["scored"] for part in result["tasks"].values() for found in part["systems"].values()} == {4, 8}
     for line in lines:
         assert line["prompt"].count("### Response:") == 3
@@ -159,7 +167,8 @@ def test_four_tasks_by_instruction_with_examples(folder):
     shares = [found["metrics"]["invalid"]["value"] for task, part in result["tasks"].items() if task != "classification"
               for found in part["systems"].values()]  # fmt: skip
     assert max(shares) == 1, "a random LM writes no names"
-    result, _ = lines_of(folder, prompt="instruction", tasks=["head", "tail", "relation"], shots=2)
+    tasks = [QaTask.tail, QaTask.relation]
+    result, _ = lines_of(folder, prompt=PromptForm.instruction, tasks=tasks, shots=2, baseline=False)
     assert {found["metrics"]["invalid"]["value"] for part in result["tasks"].values()
             for found in part["systems"].values()} == {0}  # fmt: skip
 
@@ -168,20 +177,20 @@ def test_the_same_prompt_and_answers_whoever_is_asked_beside(folder):
     def tuned(lines):
         return [{**line, "system": ""} for line in lines if line["system"] == "tuned"]
 
-    both, alone = (lines_of(folder, tasks=["tail"], baseline=baseline)[1] for baseline in (True, False))
+    both, alone = (lines_of(folder, tasks=[QaTask.tail], baseline=baseline)[1] for baseline in (True, False))
     assert tuned(both) == tuned(alone)
 
 
 def test_descriptions_are_left_out_of_prompts(folder):
-    result, lines = lines_of(folder, tasks=["tail"], descriptions=False, baseline=False)
+    result, lines = lines_of(folder, tasks=[QaTask.tail], descriptions=False, baseline=False)
     assert lines[0]["prompt"].endswith("Ann; is fond of:")
     assert result["protocol"]["descriptions"] is False
-    _, lines = lines_of(folder, tasks=["tail"], baseline=False)
+    _, lines = lines_of(folder, tasks=[QaTask.tail], baseline=False)
     assert "Ann, a person" in lines[0]["prompt"]
 
 
 def test_questions_of_a_file(folder, questions, capsys):
-    result, lines = lines_of(folder, questions=str(questions), prompt="instruction")
+    result, lines = lines_of(folder, questions=str(questions), prompt=PromptForm.instruction)
     found = result["tasks"]["question"]["systems"]["tuned"]
     apart = {"topic is no entity": 1, "no answer in the graph": 1}
     assert (found["asked"], found["scored"], found["set_apart"], found["answers_lost"]) == (4, 2, apart, 2)
@@ -200,19 +209,45 @@ def test_questions_in_the_own_template_with_examples_of_a_file(folder, questions
     shots.write_text("whom does [Bob] know\ta gnu\nwho is [an elm tree]\tivy\nwhat likes [Ann]\tBob\n")
     _, lines = lines_of(folder, questions=str(questions), shots_from=str(shots), shots=1, baseline=False)
     assert [line["status"] for line in lines][::3] == ["scored", "no answer in the graph"]
-    assert lines[0]["prompt"].endswith("Ann, a person who; what does Ann like:") or "; what does Ann like:" in lines[0]["prompt"]
+    assert (
+        lines[0]["prompt"].endswith("Ann, a person who; what does Ann like:")
+        or "; what does Ann like:" in lines[0]["prompt"]
+    )
     assert "what likes Ann" not in lines[0]["prompt"], "it names Ann too"
     assert "ivy" not in lines[2]["prompt"].partition("who eats")[0].split(";")[0]
+
+
+def test_paths_are_walked_from_the_topic_through_training_triples(folder, questions):
+    run = load_run(folder)
+    graph = run.graph
+    train = {(graph.entity_labels[h], graph.relation_labels[r], graph.entity_labels[t])
+             for h, r, t in graph.triples["train"].tolist()}  # fmt: skip
+    _, lines = lines_of(
+        folder, questions=str(questions), prompt=PromptForm.instruction, decoding=Decoding.paths, baseline=False
+    )
+    scored = [line for line in lines if line["status"] == "scored"]
+    assert len(scored) == 2
+    for line in scored:
+        assert line["scores"]["invalid"] is False
+        for answer in line["answers"]:
+            assert 1 <= len(answer["path"]) <= 2
+            assert {tuple(triple) for triple in answer["path"]} <= train
+            assert line["topics"][0] in (answer["path"][0][0], answer["path"][0][2])
+            assert set(answer["ids"]) & {answer["path"][-1][0], answer["path"][-1][2]}
 
 
 def test_what_cannot_be_asked_is_set_apart_and_never_right(folder, questions, tokenizer, template, tmp_path):
     lonely = tmp_path / "shots.txt"
     lonely.write_text("whom does [Ann] know\ta gnu\n")
-    result, lines = lines_of(folder, questions=str(questions), shots_from=str(lonely), shots=1, prompt="instruction")
+    result, lines = lines_of(
+        folder, questions=str(questions), shots_from=str(lonely), shots=1, prompt=PromptForm.instruction
+    )
     assert result["tasks"]["question"]["systems"]["tuned"]["set_apart"][TOO_FEW_SHOTS] == 2
     assert not any("scores" in line for line in lines)
-    narrow = make_run(tmp_path / "narrow", write_toy_graph(tmp_path / "toy"), make_encoder(tokenizer), tokenizer, template)
-    config = configured(KgqaConfig, "kgqa", run=str(narrow), prompt="instruction", baseline=False)
+    narrow = make_run(
+        tmp_path / "narrow", write_toy_graph(tmp_path / "toy"), make_encoder(tokenizer), tokenizer, template
+    )
+    config = replace(CONFIG, run=str(narrow), prompt=PromptForm.instruction, baseline=False)
     tasks = ask(config)["tasks"]
     for part in tasks.values():
         found = part["systems"]["tuned"]
@@ -222,7 +257,9 @@ def test_what_cannot_be_asked_is_set_apart_and_never_right(folder, questions, to
 
 def test_aliases_are_right_and_may_be_written(folder, tmp_path):
     (tmp_path / "aliases.txt").write_text("gnu\twildebeest|a fox\nzed\tZ\n")
-    result, lines = lines_of(folder, tasks=["tail"], aliases=str(tmp_path / "aliases.txt"), num_beams=12, num_answers=9)
+    result, lines = lines_of(
+        folder, tasks=[QaTask.tail], aliases=str(tmp_path / "aliases.txt"), num_beams=12, num_answers=9
+    )
     (line,) = [line for line in lines if line["system"] == "tuned" and line["own"] == "gnu"]
     assert ["gnu", "a gnu", "wildebeest", "a fox"] in line["right"]
     (fox,) = [answer for answer in line["answers"] if answer["text"] == "a fox"]
@@ -231,7 +268,7 @@ def test_aliases_are_right_and_may_be_written(folder, tmp_path):
 
 
 def test_an_interrupted_evaluation_leaves_nothing_half_written(folder, monkeypatch):
-    lines_of(folder, tasks=["tail"], name="broken", baseline=False)
+    lines_of(folder, tasks=[QaTask.tail], name="broken", baseline=False)
 
     def stop(*_):
         raise KeyboardInterrupt
@@ -239,12 +276,12 @@ def test_an_interrupted_evaluation_leaves_nothing_half_written(folder, monkeypat
     monkeypatch.setattr(run_module, "summarise", stop)
     before = sorted(path.name for path in (folder / "eval").iterdir())
     with pytest.raises(KeyboardInterrupt):
-        ask(configured(KgqaConfig, "kgqa", run=str(folder), tasks=["tail"], name="broken"))
+        ask(replace(CONFIG, run=str(folder), tasks=[QaTask.tail], name="broken"))
     assert sorted(path.name for path in (folder / "eval").iterdir()) == before
 
 
 def test_files_are_named_by_what_is_asked_and_how():
-    config = configured(KgqaConfig, "kgqa", run="x")
+    config = CONFIG
     assert file_name(config) == "kgqa-test-own-0shot-constrained"
     other = replace(config, questions="/a/1 hop.txt", prompt=PromptForm.instruction, descriptions=False)
     assert file_name(other) == "kgqa-questions-1_hop-instruction-0shot-constrained-bare"
@@ -261,7 +298,7 @@ def test_files_are_named_by_what_is_asked_and_how():
         ({"num_answers": 6}, "num_answers must be at most num_beams, which is 5"),
         ({"shots_from": "x"}, "shots_from must be null without questions=FILE"),
         ({"questions": "x", "shots": 1}, "shots must be 0 with questions=FILE unless"),
-        ({"decoding": "paths"}, "decoding must be free or constrained without questions=FILE"),
+        ({"decoding": Decoding.paths}, "decoding must be free or constrained without questions=FILE"),
         ({"num_questions": 0}, "num_questions must be a whole number >= 1, or null"),
         ({"rank_questions": -1}, "rank_questions must be a whole number >= 0, or null"),
         ({"name": "a/b"}, "name must be letters"),
@@ -269,28 +306,25 @@ def test_files_are_named_by_what_is_asked_and_how():
 )
 def test_a_bad_value_is_refused_with_its_key(changes, message):
     with pytest.raises(ValueError, match=message):
-        configured(KgqaConfig, "kgqa", run="x", **changes)
+        replace(CONFIG, **changes)
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "message"),
+    ("changes", "message"),
     [
-        ("prompts.triples.ask", "{input} {x}", r"prompts.triples.ask must be a text with \{input\} once"),
-        ("prompts.tail.input", "{head}", "prompts.tail.input must be a text with the slots head, relation"),
-        ("prompts.no", "yes", "prompts.no must be another word than prompts.yes"),
+        (lambda words: {"triples": replace(words.triples, ask="{input} {x}")},
+         r"prompts.triples.ask must be a text with \{input\} once"),
+        (lambda words: {"tail": replace(words.tail, input="{head}")},
+         "prompts.tail.input must be a text with the slots head, relation"),
+        (lambda words: {"tail": replace(words.tail, instruction="{tail}")},
+         r"prompts.tail.instruction must be a text with no slot but \{relations\}"),
+        (lambda words: {"no": words.yes}, "prompts.no must be another word than prompts.yes"),
+        (lambda words: {"inverse_relation": "{"}, r"prompts.inverse_relation must be a text with \{relation\} once"),
     ],
-)
-def test_bad_words_are_refused(key, value, message):
-    from omegaconf import OmegaConf
-    from toy_run import composed
-
-    from kalm.composition import to_dataclass
-
-    config = composed("kgqa")
-    OmegaConf.update(config, "run", "x")
-    OmegaConf.update(config, key, value)
+)  # fmt: skip
+def test_bad_words_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        to_dataclass(config, KgqaConfig)
+        replace(CONFIG.prompts, **changes(CONFIG.prompts))
 
 
 @pytest.fixture
@@ -306,7 +340,9 @@ def test_the_command_prints_the_tables(command, folder):
     assert "answers in writing" in result.stdout
     assert "base" in result.stdout
     assert "tuned" in result.stdout
-    assert json.loads((folder / "eval" / "kgqa-command.json").read_text())["tasks"]["tail"]["systems"]["tuned"]["ranking"]
+    assert json.loads((folder / "eval" / "kgqa-command.json").read_text())["tasks"]["tail"]["systems"]["tuned"][
+        "ranking"
+    ]
     assert (folder / "report.html").is_file()
 
 
@@ -314,8 +350,6 @@ def test_the_command_prints_the_tables(command, folder):
     ("arguments", "message"),
     [
         (["questions=nowhere.txt"], "questions: there is no file nowhere.txt"),
-        (["aliases=nowhere.txt"], "aliases: there is no file nowhere.txt"),
-        (["tasks=[tails]"], "tasks"),
         (["shotss=1"], "shots"),
     ],
 )

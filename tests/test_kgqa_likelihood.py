@@ -66,7 +66,9 @@ def by_hand(encoder, tokenizer, prompt):
 
 
 def rows_of(prompts):
-    return [prompts.values[start:stop].tolist() for start, stop in zip(prompts.offsets, prompts.offsets[1:], strict=False)]
+    return [
+        prompts.values[start:stop].tolist() for start, stop in zip(prompts.offsets, prompts.offsets[1:], strict=False)
+    ]
 
 
 def test_scores_equal_each_name_alone(wide_encoder, prompts, options, tokenizer, ranking):
@@ -95,7 +97,9 @@ def test_options_of_one_text_tie(wide_encoder, prompts, table, template, tokeniz
     assert (scores[:, 3] == scores[:, 4]).all()
     # one of the two is asked for, and the other is no known answer
     question = Asked(task="tail", number=0, own=3, known=(3,))
-    (found,) = rank_options(wide_encoder, RaggedArray.from_rows(rows_of(prompts)[:1]), [question], trie, 10, ranking, "")
+    (found,) = rank_options(
+        wide_encoder, RaggedArray.from_rows(rows_of(prompts)[:1]), [question], trie, 10, ranking, ""
+    )
     assert found.pessimistic.item() == found.optimistic.item() + 1
 
 

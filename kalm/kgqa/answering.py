@@ -14,6 +14,7 @@ from kalm.kgqa.decoding import Answer, decode
 from kalm.kgqa.likelihood import Floats, rank_options, text_scores
 from kalm.kgqa.lines import Found, Line, answered_line, judged_line, question_line
 from kalm.kgqa.options import Options
+from kalm.kgqa.path_walk import Path, walk_paths
 from kalm.kgqa.progress import shown
 from kalm.kgqa.tasks import Job, Tasks
 from kalm.model.dual_view_lm import DualViewLM
@@ -77,6 +78,8 @@ class Answerer:
 
     def _decode(self, job: Job, rows: Ids, options: Options) -> list[list[Found]]:
         config = self._config
+        if config.decoding is Decoding.paths:
+            return self._walk(job, rows, options)
         found = decode(
             self._encoder,
             self._run.tokenizer,
@@ -90,6 +93,24 @@ class Answerer:
             logit_memory_mib=config.ranking.score_memory_mib,
         )
         return [[_found(answer, options) for answer in answers] for answers in found]
+
+    def _walk(self, job: Job, rows: Ids, options: Options) -> list[list[Found]]:
+        """Answers at the ends of paths from the questions' entities, with the first path that is written so."""
+        config, run = self._config, self._run
+        found = walk_paths(
+            self._encoder,
+            run.tokenizer,
+            job.prompts_of(rows),
+            [job.asked[row].topics for row in rows.tolist()],
+            run.graph,
+            texts=self._tasks.path_texts,
+            max_hops=config.max_hops,
+            num_beams=config.num_beams,
+            num_answers=config.num_answers,
+            batch_tokens=config.ranking.batch_tokens,
+            logit_memory_mib=config.ranking.score_memory_mib,
+        )
+        return [[_found(answer, options, answer.paths[0]) for answer in answers] for answers in found]
 
     def _rank(self, job: Job, options: Options) -> dict[int, Ranks]:
         """Ranks among all options, for a sample of the questions that is the same for every system."""
@@ -189,11 +210,16 @@ class Answerer:
         return text_scores(self._encoder, prompts, self._tasks.tails, tails, self._config.ranking)
 
 
-def _found(answer: Answer, options: Options) -> Found:
+def _found(answer: Answer, options: Options, path: Path | None = None) -> Found:
     text = options.name_in(answer.text)
-    ids = {*answer.entity_ids, *options.vocabulary.meant_by(text)}
-    return Found(text=text, ids=tuple(sorted(ids)), log_probability=answer.log_probability,
-                 num_tokens=answer.num_tokens, is_complete=answer.is_complete)  # fmt: skip
+    return Found(
+        text=text,
+        ids=tuple(sorted({*answer.entity_ids, *options.vocabulary.meant_by(text)})),
+        log_probability=answer.log_probability,
+        num_tokens=answer.num_tokens,
+        is_complete=answer.is_complete,
+        path=path,
+    )
 
 
 def _relation_ranks(scores: Floats, question: Asked) -> Ranks:

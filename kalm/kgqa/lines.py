@@ -42,10 +42,7 @@ def question_line(question: Asked, graph: KnowledgeGraph, prompt: str) -> Line:
         line["topics"] = [graph.entity_labels[place] for place in question.topics]
         line["answers_lost"] = question.num_lost
     else:
-        head, relation, tail = question.triple
-        if relation >= graph.num_relations:  # stored as the graph has it
-            head, relation, tail = tail, relation - graph.num_relations, head
-        line["triple"] = [graph.entity_labels[head], graph.relation_labels[relation], graph.entity_labels[tail]]
+        line["triple"] = _in_labels(question.triple, graph)
     return {**line, "prompt": prompt}
 
 
@@ -66,7 +63,7 @@ def answered_line(
             "num_tokens": found.num_tokens,
             "complete": found.is_complete,
         }
-        | ({} if found.path is None else {"path": _in_labels(found.path, graph)})
+        | ({} if found.path is None else {"path": [_in_labels(triple, graph) for triple in found.path]})
         for found in answers
     ]
     texts, ids = [found.text for found in answers], [found.ids for found in answers]
@@ -82,9 +79,9 @@ def judged_line(line: Line, question: Asked, verdict: Line) -> Line:
     return line | (verdict if question.status == SCORED else {})
 
 
-def _in_labels(path: Sequence[tuple[int, int, int]], graph: KnowledgeGraph) -> list[list[str]]:
-    """Triples as the graph has them, whichever way they were walked."""
-    return [
-        [graph.entity_labels[head], graph.relation_labels[relation], graph.entity_labels[tail]]
-        for head, relation, tail in path
-    ]
+def _in_labels(directed: tuple[int, int, int], graph: KnowledgeGraph) -> list[str]:
+    """A triple as the graph has it, whichever way it was asked or walked."""
+    head, relation, tail = directed
+    if relation >= graph.num_relations:
+        head, relation, tail = tail, relation - graph.num_relations, head
+    return [graph.entity_labels[head], graph.relation_labels[relation], graph.entity_labels[tail]]

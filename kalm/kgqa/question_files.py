@@ -43,10 +43,8 @@ def read_questions(
         max_bad_lines: that may be left out and counted.
 
     Raises:
-        ValueError: there is no such file, it holds no question, or more of its lines are bad than may be.
+        ValueError: it holds no question, or more of its lines are bad than may be.
     """
-    if not path.is_file():
-        raise ValueError(f"questions: there is no file {path}")
     account = Ledger(max_bad_lines).open(path)
     if file_format is QuestionsFormat.answers:
         asked = list(_read_answers(path, account, entities))
@@ -74,10 +72,8 @@ def read_aliases(path: Path, graph: KnowledgeGraph, max_bad_lines: int) -> tuple
     """Entity id -> further names, from lines `label<TAB>name|name`; and how many labels are no entity's.
 
     Raises:
-        ValueError: there is no such file, or more of its lines are bad than may be.
+        ValueError: more of its lines are bad than may be.
     """
-    if not path.is_file():
-        raise ValueError(f"aliases: there is no file {path}")
     place_of = {label: place for place, label in enumerate(graph.entity_labels)}
     aliases: dict[int, list[str]] = {}
     num_others = 0

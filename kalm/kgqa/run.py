@@ -27,6 +27,10 @@ def ask(config: KgqaConfig) -> dict[str, Any]:
     Raises:
         ValueError: the folder is no run, a file is missing or bad, or the LM cannot be asked so.
     """
+    for key in ("questions", "shots_from", "aliases"):  # before what takes long
+        path = getattr(config, key)
+        if path is not None and not Path(path).expanduser().is_file():
+            raise ValueError(f"{key}: there is no file {path}")
     run = load_run(Path(config.run).expanduser())
     tasks = Tasks(run, config)
     jobs = list(tasks.jobs())

@@ -26,6 +26,7 @@ from kalm.kgqa.asked import (
 )
 from kalm.kgqa.beam_search import beyond_window
 from kalm.kgqa.options import Options, own_entities, worded
+from kalm.kgqa.path_walk import PathTexts
 from kalm.kgqa.prompts import InstructionPrompts, OwnPrompts, PromptWriter
 from kalm.kgqa.question_files import QuestionFile, read_aliases, read_questions, sample_questions
 from kalm.kgqa.scoring import Vocabulary
@@ -116,6 +117,11 @@ class Tasks:
         """What the run's template writes of each entity."""
         return PrefixTree.from_rows(self._run.table.tails)
 
+    @cached_property
+    def path_texts(self) -> PathTexts:
+        """How a path is written."""
+        return PathTexts.of_template(self._run.table, self._run.tokenizer, self._run.template)
+
     def jobs(self) -> Iterator[Job]:
         """One per task, or one for the file's questions."""
         config, graph = self._config, self._run.graph
@@ -169,12 +175,14 @@ class Tasks:
 
     def _job(self, task: str, asked: list[Asked], shots: Shots, options: Options | None) -> Job:
         rows: list[list[int]] = []
+        # the template begins with an entity, and so does a path
+        needs_topic = self.is_own or self._config.decoding is Decoding.paths
         for question in asked:
             examples = shots.examples(question) if question.status == SCORED else []
             if examples is None:
                 question.status = TOO_FEW_SHOTS
-            elif self.is_own and question.text and not question.topics:
-                question.status = NO_TOPIC  # the template begins with an entity
+            elif needs_topic and question.text and not question.topics:
+                question.status = NO_TOPIC
             rows.append(self.writer.tokens(question, examples or []) if question.status == SCORED else [])
         prompts = RaggedArray.from_rows(rows)
         for row in beyond_window(self._run.encoder, prompts, self._room(task, options)).tolist():
@@ -190,7 +198,9 @@ class Tasks:
         if options is None:
             return int(self.words.lengths.max())
         is_named = config.decoding is Decoding.constrained or config.rank_questions != 0
-        written = 1 if config.decoding is Decoding.constrained else config.max_new_tokens
+        written = config.max_new_tokens if config.decoding is Decoding.free else 1
+        if config.decoding is Decoding.paths:
+            written = self.path_texts.max_length(config.max_hops)
         return max(written, options.trie.tree.max_length if is_named else 1)
 
     @cached_property
