@@ -117,9 +117,7 @@ class KgqaConfig:
     num_answers: int  # answers written per question, best first; at most num_beams
     max_new_tokens: int  # a longer answer is cut
     max_hops: int  # triples in a path, with decoding=paths
-    rank_questions: (
-        int | None
-    )  # sampled questions per task whose candidates are all scored: MRR, Hits; null: all, 0: none
+    rank_questions: int | None  # questions per task whose candidates are all ranked; null: all of them, 0: none
     filter: list[str]  # splits whose triples are known answers
     ties: Ties  # where the true answer stands among equal scores
     aliases: str | None  # further names of entities: a file of lines `label<TAB>name|name`
