@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-SCORES = ("exact", "own", "known", "f1", "ambiguous", "invalid", "any", "recall", "exact_set")
+SCORES = ("exact", "own", "filtered", "known", "f1", "ambiguous", "invalid", "any", "recall", "exact_set")
 RESAMPLES = 1000
 
 
@@ -54,10 +54,13 @@ def score(line: dict) -> dict[str, float]:
     first = answers[0] if answers else {"text": "", "ids": []}
     found = set().union(*(fits(answer, names) for answer in answers))
     num_wanted = len({bare(texts[0]) for texts in names.values()})
+    others = {label: names[label] for label in names if label != line["own"]}
+    rest = [answer for answer in answers if fits(answer, wanted) or not fits(answer, others)]
     leading = [fits(answer, names) for answer in answers[:num_wanted]]
     return {
         "exact": any(bare(first["text"]) == bare(texts[0]) for texts in wanted.values()),
         "own": bool(fits(first, wanted)),
+        "filtered": bool(fits(first, names)) if line["own"] is None else bool(rest and fits(rest[0], wanted)),
         "known": bool(fits(first, names)),
         "f1": max(overlap(first["text"], text) for texts in names.values() for text in texts),
         "ambiguous": bool(fits(first, names)) and bool(set(first["ids"]) - set(names)),
@@ -169,7 +172,7 @@ def recompute(lines: list[dict], ties: str) -> dict:
             result[task]["difference"] = {}
             for name, values in before.items():
                 row: dict = {"difference": float(np.mean(gains[name])), "interval": low_high[name]}
-                if name in {"own", "known", "right"}:
+                if name in {"own", "filtered", "known", "right"}:
                     row["mcnemar"] = exact_test([value == 1 for value in values], [value == 1 for value in after[name]])
                 result[task]["difference"][name] = row
     return result

@@ -86,6 +86,15 @@ def test_another_known_answer_is_known_and_not_own():
     assert (found.exact, found.own, found.known, found.f1) == (False, False, True, 1.0)
 
 
+def test_other_right_answers_may_come_before_the_own_one():
+    assert scored("Bob", "Ann", known=(0, 2)).filtered
+    assert not scored("Bob", "cat", "Ann", known=(0, 2)).filtered, "a wrong one may not"
+    assert not scored("Bob", known=(0, 2)).filtered
+    assert scored("Ann").filtered
+    assert scored("Bob", own=None, known=(0, 2)).filtered
+    assert not scored("cat", "Bob", own=None, known=(0, 2)).filtered
+
+
 def test_a_name_of_others_too_is_right_and_counted_as_ambiguous():
     assert scored("cat", own=1, known=(1,)).ambiguous
     assert not scored("cat", own=1, known=(1, 3)).ambiguous, "both are answers"

@@ -22,16 +22,17 @@ def print_tables(made: Sequence[Table]) -> None:
 
 
 def answers(tasks: Mapping[str, Result]) -> Table:
-    header = ["task", "system", "asked", "own", "95 %", "known", "95 %", "exact", "F1", "ambiguous", "no name"]
+    header = ["task", "system", "asked", "own", "filtered", "known", "exact", "F1", "shared", "no name"]
     rows = []
     for task, system, found in _systems(tasks, "known"):
         metrics = found["metrics"]
-        own = _share(metrics["own"]) if task != "question" else ("", "")
+        # the triple's own answer: a question of a file asks for none in particular
+        own = ["", ""] if task == "question" else [_narrow(metrics[name]) for name in ("own", "filtered")]
         others = [f"{metrics[name]['value']:.3f}" for name in ("exact", "f1", "ambiguous", "invalid")]
-        rows.append([task, system, f"{found['scored']:,}", *own, *_share(metrics["known"]), *others])
+        rows.append([task, system, f"{found['scored']:,}", *own, _narrow(metrics["known"]), *others])
     caption = (
-        "first answers; own: name or alias of the triple's own answer; known: of any known answer; ambiguous: known, "
-        "by a name that something else has too; no name: nothing is called so"
+        "first answers, with 95 %; own: name or alias of the triple's own answer; filtered: own, without other right "
+        "answers; known: any right answer; shared: known, by a name that something else has too; no name: no such name"
     )
     return Table(header, rows, caption, "answers in writing")
 
@@ -72,7 +73,7 @@ def differences(tasks: Mapping[str, Result]) -> Table:
     rows = []
     for task, result in tasks.items():
         for name, found in result.get("difference", {}).items():
-            if "mcnemar" not in found or (task == "question" and name == "own"):
+            if "mcnemar" not in found or (task == "question" and name in {"own", "filtered"}):
                 continue
             test = found["mcnemar"]
             rows.append([task, name, f"{found['difference']:+.3f}", _interval(found["interval"], "+"),
@@ -108,6 +109,12 @@ def _systems(tasks: Mapping[str, Result], metric: str | None = None) -> Iterator
 
 def _share(metric: Result) -> tuple[str, str]:
     return f"{metric['value']:.3f}", _interval(metric["interval"])
+
+
+def _narrow(metric: Result) -> str:
+    """Value and interval in few characters: `0.040 .000-.120`."""
+    low, high = (f"{value:.3f}".removeprefix("0") for value in metric["interval"])
+    return f"{metric['value']:.3f} {low}-{high}"
 
 
 def _interval(low_high: Sequence[float], sign: str = "") -> str:

@@ -82,6 +82,7 @@ class Score:
 
     exact: bool  # the first answer is the name of the question's own answer
     own: bool  # the first answer is its name or an alias
+    filtered: bool  # so is the first answer that is not another known answer's; without an own answer: any known one's
     known: bool  # the first answer is a name or alias of any known answer
     f1: float  # words of the first answer, with those of the known answer that fits best
     ambiguous: bool  # known, by a name that something else, which is no answer, has too
@@ -119,6 +120,7 @@ def score(
     return Score(
         exact=any(normalise(first) == normalise(names.names[place]) for place in wanted),
         own=not set(means).isdisjoint(wanted),
+        filtered=is_known if own is None else _is_own_filtered(meant, own, known),
         known=is_known,
         f1=token_f1(first, (text for place in known for text in names.texts_of(place))),
         ambiguous=is_known and not set(means) <= set(known),
@@ -129,6 +131,11 @@ def score(
         and all(not set(ids).isdisjoint(known) for ids in leading)
         and set(known) <= set().union(*leading),
     )
+
+
+def _is_own_filtered(meant: Sequence[Collection[int]], own: int, known: Sequence[int]) -> bool:
+    """Whether the own answer comes first when answers that are right as well are left out, as a filtered rank does."""
+    return next((own in ids for ids in meant if own in ids or set(ids).isdisjoint(known)), False)
 
 
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> dict[str, float]:

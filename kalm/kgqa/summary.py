@@ -14,7 +14,7 @@ from kalm.kgqa.asked import SCORED
 from kalm.kgqa.lines import Line
 from kalm.kgqa.scoring import SCORES, mcnemar
 
-COMPARED = ("own", "known")  # right answers that two systems are compared by
+COMPARED = ("own", "filtered", "known")  # right answers that two systems are compared by
 
 
 def summarise(lines: Sequence[Line], ties: Ties) -> dict[str, Any]:
