@@ -17,6 +17,7 @@ from kalm.text.prefix_tree import PrefixTree
 from kalm.text.ragged import Ids, RaggedArray
 
 SCORE = "log p(text and its end | prompt) / number of tokens"
+TOKENS_AT_ONCE = 2**20  # of options, over some prompts, between two signs of life
 BYTES_PER_SCORE = 32  # the score, and what is made on the way to it and to its rank
 
 Floats = NDArray[np.float64]
@@ -72,7 +73,8 @@ def rank_options(
     askers: list[list[int]] = [[] for _ in first]
     for row, place in enumerate(place_of.tolist()):
         askers[place].append(row)
-    block = max(1, config.score_memory_mib * 2**20 // (BYTES_PER_SCORE * num_options))
+    fitting = config.score_memory_mib * 2**20 // (BYTES_PER_SCORE * num_options)
+    block = max(1, min(fitting, TOKENS_AT_ONCE // len(trie.tree.paths.values)))
     ranks: list[Ranks | None] = [None] * len(asked)
     for start in shown(range(0, len(first), block), label):
         values, lengths = prompts.take(first[start : start + block])
