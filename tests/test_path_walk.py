@@ -111,7 +111,7 @@ def test_every_step_of_a_path_is_a_training_triple(num_beams, encoder_of_toys, t
 
 
 def test_a_path_is_written_as_the_template_writes_its_parts(encoder_of_toys, tokenizer, toy_graph, texts):
-    relations = ["is fond of", "knows", "eats"]
+    relations = list(toy_graph.relation_names)
     relations += [f"inverse of {name}" for name in relations]
     found = walk(encoder_of_toys, tokenizer, toy_graph, texts, 2, num_answers=10)
     lengths = set()

@@ -234,7 +234,7 @@ class PathWalk:
 
     def _next_tokens(self) -> Ids:
         rows = self._hops.rows
-        return rows.values[rows.offsets[self._at] + self._written].astype(np.int64)
+        return np.asarray(rows.values[rows.offsets[self._at] + self._written], dtype=np.int64)
 
     def _path(self, hop: int) -> Path:
         path = []
