@@ -1,6 +1,7 @@
 """Decoding along paths of training triples, against all paths made and scored one by one."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -102,7 +103,7 @@ def test_every_step_of_a_path_is_a_training_triple(num_beams, encoder_of_toys, t
             for path in answer.paths:
                 assert set(path) <= train
                 assert path[0][0] in ids(toy_graph, labels)
-                assert all(step[2] == after[0] for step, after in zip(path, path[1:], strict=False))
+                assert all(step[2] == after[0] for step, after in pairwise(path))
                 visited = [path[0][0], *(step[2] for step in path)]
                 assert len(set(visited)) == len(visited)
                 num_relations |= {relation >= toy_graph.num_relations for _, relation, _ in path}
@@ -110,7 +111,7 @@ def test_every_step_of_a_path_is_a_training_triple(num_beams, encoder_of_toys, t
 
 
 def test_a_path_is_written_as_the_template_writes_its_parts(encoder_of_toys, tokenizer, toy_graph, texts):
-    relations = ["is fond of", "knows", "eats"]
+    relations = list(toy_graph.relation_names)
     relations += [f"inverse of {name}" for name in relations]
     found = walk(encoder_of_toys, tokenizer, toy_graph, texts, 2, num_answers=10)
     lengths = set()

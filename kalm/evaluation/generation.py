@@ -14,8 +14,9 @@ from kalm.text.batch import pad_rows
 from kalm.text.prefix_tree import PrefixTree, Subtrees, subtrees
 from kalm.text.ragged import Ids, RaggedArray, run_positions
 
-# candidates' tokens that are read in one forward for one query: attention over a tree is quadratic in them
-TREE_TOKENS = 2048
+# candidates' tokens that are read in one forward for one query: attention over a tree is quadratic in them; four times
+# as many take half as long again with a small LM
+TREE_TOKENS = 512
 REACHES = ("sliding_window", "attention_chunk_size", "window_size")  # what LMs call the span of a layer's attention
 
 
@@ -47,7 +48,7 @@ def log_probabilities(
         encoder: the LM.
         queries: token rows, Q of them.
         tree: of all texts, such as the tails of a token table.
-        candidates: rows of the tree to score, per query.
+        candidates: rows of the tree to score, per query; of many, those that begin alike best stand side by side.
         batch_tokens: tokens encoded at once, padding included.
         logit_memory_mib: MiB for logits over the vocabulary.
 

@@ -10,21 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kalm.evaluation.encoding import batches_by_cost
-from kalm.evaluation.generation import ReadQueries, check_finite, check_reach, check_tree_attention, read_queries
+from kalm.evaluation.generation import ReadQueries, check_reach, check_tree_attention, read_queries
+from kalm.kgqa.choices import Choices, scored_choices
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.model.loading import max_positions
 from kalm.text.ragged import Ids, RaggedArray
 
 NUM_SHOWN = 5  # prompts that a message names
-
-
-class Choices(NamedTuple):
-    """Tokens that may follow the beams, beam by beam and by ascending token; all (C,)."""
-
-    beams: Ids
-    tokens: Ids
-    ends: NDArray[np.bool_]  # an answer ends with the token
-    goes_on: NDArray[np.bool_]  # there is more to write behind it; both may hold
 
 
 class Ending(NamedTuple):
@@ -173,7 +165,10 @@ def _search(encoder: DualViewLM, read: ReadQueries, walk: Walk | None, limits: S
     is_padding = positions >= read.lengths[:, None]  # (B, P)
     states = read.states
     for step in range(limits.max_new_tokens):
-        choices, gains = _choices(encoder, states, walk, limits)
+        choices, gains = scored_choices(
+            encoder, states, None if walk is None else walk.choices(), num_wanted=limits.num_beams,
+            end_token_ids=limits.end_token_ids, memory_mib=limits.logit_memory_mib,
+        )  # fmt: skip
         scores = beams.scores[choices.beams] + gains
         owners = beams.owners[choices.beams]
         order = np.lexsort((-scores, owners))  # stable, so that ties stay as the docstring says
@@ -225,49 +220,6 @@ def _best(found: list[Hypothesis]) -> list[Hypothesis]:
             different.append(hypothesis)
             seen.update(entities)
     return different
-
-
-def _choices(
-    encoder: DualViewLM, states: Tensor, walk: Walk | None, limits: SearchLimits
-) -> tuple[Choices, NDArray[np.float64]]:
-    """What may follow each beam, and its log-probability, (C,); logits of a block of beams are alive at a time."""
-    allowed = None if walk is None else walk.choices()
-    block = max(1, limits.logit_memory_mib * 2**20 // (4 * encoder.causal_lm.config.vocab_size))
-    beams, tokens, gains = [], [], []
-    for start in range(0, len(states), block):
-        logits = encoder.logits(states[start : start + block])
-        if allowed is None:
-            # so many of a beam are in any case among the best of all and the best that go on
-            some = _top_tokens(logits, limits.num_beams + len(limits.end_token_ids))
-            own, token = (
-                torch.arange(len(logits), device=logits.device).repeat_interleave(some.shape[1]),
-                some.flatten(),
-            )
-        else:
-            first, last = np.searchsorted(allowed.beams, [start, start + block])
-            own = torch.from_numpy(allowed.beams[first:last] - start).to(logits.device)
-            token = torch.from_numpy(allowed.tokens[first:last]).to(logits.device)
-        gains.append((logits[own, token] - logits.logsumexp(dim=1)[own]).double().cpu().numpy())
-        beams.append(own.cpu().numpy() + start)
-        tokens.append(token.cpu().numpy())
-    log_probabilities = np.concatenate(gains)
-    check_finite(log_probabilities)
-    if allowed is None:
-        token_of_each = np.concatenate(tokens)
-        ends = np.isin(token_of_each, list(limits.end_token_ids))
-        allowed = Choices(np.concatenate(beams), token_of_each, ends, ~ends)
-    return allowed, log_probabilities
-
-
-def _top_tokens(logits: Tensor, count: int) -> Tensor:
-    """The likeliest tokens of each row, ascending; of equally likely ones the lower ids."""
-    count = min(count, logits.shape[1])
-    values, tokens = logits.topk(count, dim=1)
-    # which of those tied with the last it takes is not said
-    tied = (logits >= values[:, -1:]).sum(dim=1) > count
-    if bool(tied.any()):
-        tokens[tied] = logits[tied].sort(dim=1, descending=True, stable=True).indices[:, :count]
-    return tokens.sort(dim=1).values
 
 
 def _next_states(encoder: DualViewLM, read: ReadQueries, is_padding: Tensor, beams: _Beams) -> Tensor:

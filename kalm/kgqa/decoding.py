@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
-from kalm.kgqa.beam_search import Choices, Ending, Hypothesis, SearchLimits, beam_search
+from kalm.kgqa.beam_search import Ending, Hypothesis, SearchLimits, beam_search
+from kalm.kgqa.choices import Choices
 from kalm.kgqa.name_trie import NameTrie
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.text.prefix_tree import ROOT

@@ -82,7 +82,7 @@ def _transformers_beams(encoder: DualViewLM, prompts: RaggedArray) -> Callable[[
     flat = np.concatenate([np.array(row, dtype=np.int64) for row in rows])
     input_ids = pad_rows(flat, lengths).flip(1)
     attention_mask = pad_rows(np.ones_like(flat), lengths).flip(1)
-    return lambda: encoder.causal_lm.generate(  # type: ignore[operator]
+    return lambda: encoder.causal_lm.generate(
         input_ids, attention_mask=attention_mask, num_beams=NUM_BEAMS, num_return_sequences=NUM_BEAMS, do_sample=False,
         min_new_tokens=NUM_NEW_TOKENS, max_new_tokens=NUM_NEW_TOKENS, length_penalty=0.0, pad_token_id=0,
     )  # fmt: skip
@@ -95,7 +95,7 @@ def _measure_candidates(
     chosen = np.random.default_rng(0).choice(len(tails), NUM_CANDIDATES, replace=False)
     texts = RaggedArray.from_rows([_rows(tails)[row] for row in chosen])
     tree = PrefixTree.from_rows(texts)
-    candidates = RaggedArray.from_rows([range(NUM_CANDIDATES)] * NUM_QUERIES)
+    candidates = RaggedArray.from_rows([range(NUM_CANDIDATES)] * len(queries))
 
     def together() -> NDArray[np.float64]:
         return log_probabilities(
@@ -108,7 +108,7 @@ def _measure_candidates(
     if not np.allclose(together(), alone(), atol=1e-3):
         raise ValueError("candidates score otherwise behind one prompt than each with its own")
     seconds = take_turns({"together": together, "alone": alone}, repeats)
-    speeds = {name: rates(NUM_QUERIES * NUM_CANDIDATES, times) for name, times in seconds.items()}
+    speeds = {name: rates(len(candidates.values), times) for name, times in seconds.items()}
     return ratio_row(
         "candidates_behind_one_prompt_vs_alone",
         "candidates/s",
