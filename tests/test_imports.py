@@ -16,6 +16,8 @@ LAYERS = [
     "evaluation",
     "serving",
     "retention",
+    "kgqa",
+    "serving",
     "preparation",
     "training",
     "sweep",

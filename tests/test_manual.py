@@ -10,6 +10,7 @@ from kalm.config import (
     Config,
     GeometryConfig,
     KgcConfig,
+    KgqaConfig,
     KnowledgeConfig,
     PredictConfig,
     PreparationConfig,
@@ -28,6 +29,8 @@ from kalm.manual import described_keys, manual
         ("geometry", GeometryConfig),
         ("knowledge", KnowledgeConfig),
         ("retention", RetentionConfig),
+        ("kgqa", KgqaConfig),
+        ("data", PreparationConfig),
     ],
 )
 def test_each_key_has_a_value_and_a_meaning(name, schema):

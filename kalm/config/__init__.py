@@ -24,6 +24,16 @@ from kalm.config.evaluation import (
     Ties,
 )
 from kalm.config.geometry import GeometryConfig
+from kalm.config.kgqa import (
+    Decoding,
+    KgqaConfig,
+    PromptForm,
+    PromptFrame,
+    PromptsConfig,
+    QaTask,
+    QuestionsFormat,
+    TaskPrompt,
+)
 from kalm.config.knowledge import Direction, KnowledgeConfig
 from kalm.config.model import Dtype, LoraConfig, ModelConfig, Quantization, ScratchConfig
 from kalm.config.objective import NegativesConfig, ObjectiveConfig, Scope, SeparateConfig
@@ -53,6 +63,7 @@ __all__ = [
     "CompletionTemplate",
     "Config",
     "DataConfig",
+    "Decoding",
     "DeepSpeedConfig",
     "Direction",
     "Dtype",
@@ -62,6 +73,7 @@ __all__ = [
     "HarnessConfig",
     "IndexKind",
     "KgcConfig",
+    "KgqaConfig",
     "KnowledgeConfig",
     "LoraConfig",
     "ModelConfig",
@@ -69,9 +81,14 @@ __all__ = [
     "ObjectiveConfig",
     "PredictConfig",
     "PreparationConfig",
+    "PromptForm",
+    "PromptFrame",
+    "PromptsConfig",
     "Protocol",
+    "QaTask",
     "Quantization",
     "Question",
+    "QuestionsFormat",
     "RankingConfig",
     "RetentionConfig",
     "RunConfig",
@@ -85,6 +102,7 @@ __all__ = [
     "SweepConfig",
     "TargetTemplate",
     "Task",
+    "TaskPrompt",
     "TemplateConfig",
     "Ties",
     "Tracking",

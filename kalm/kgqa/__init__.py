@@ -1,0 +1,1 @@
+"""Questions over a graph that the LM answers in words, and how the answers are scored."""
