@@ -24,7 +24,7 @@ from kalm.config.evaluation import (
     Ties,
 )
 from kalm.config.model import Dtype, LoraConfig, ModelConfig, Quantization, ScratchConfig
-from kalm.config.objective import NegativesConfig, ObjectiveConfig, Scope, SeparateConfig
+from kalm.config.objective import KlDirection, NegativesConfig, ObjectiveConfig, Scope, SeparateConfig
 from kalm.config.prediction import PredictConfig, Question, check_question
 from kalm.config.preparation import Command, PreparationConfig
 from kalm.config.template import CompletionTemplate, TargetTemplate, TemplateConfig
@@ -55,6 +55,7 @@ __all__ = [
     "FusedConfig",
     "IndexKind",
     "KgcConfig",
+    "KlDirection",
     "LoraConfig",
     "ModelConfig",
     "NegativesConfig",

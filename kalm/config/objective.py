@@ -14,6 +14,14 @@ class Scope(Enum):
     all_ranks = "all_ranks"
 
 
+class KlDirection(Enum):
+    """How a student's distribution p is compared with a teacher's q: KL(p || q), KL(q || p), or both with the mean."""
+
+    student_teacher = "student_teacher"
+    teacher_student = "teacher_student"
+    jensen_shannon = "jensen_shannon"
+
+
 @dataclass(kw_only=True, slots=True)
 class NegativesConfig:
     scope: Scope  # whose entities are negatives
