@@ -23,8 +23,8 @@ from kalm.config.evaluation import (
     Task,
     Ties,
 )
-from kalm.config.model import Dtype, LoraConfig, ModelConfig, Quantization, ScratchConfig
-from kalm.config.objective import KlDirection, NegativesConfig, ObjectiveConfig, Scope, SeparateConfig
+from kalm.config.model import AdapterInit, Dtype, LoraConfig, ModelConfig, Quantization, ScratchConfig
+from kalm.config.objective import KlDirection, NegativesConfig, ObjectiveConfig, RetentionConfig, Scope, SeparateConfig
 from kalm.config.prediction import PredictConfig, Question, check_question
 from kalm.config.preparation import Command, PreparationConfig
 from kalm.config.template import CompletionTemplate, TargetTemplate, TemplateConfig
@@ -43,6 +43,7 @@ from kalm.config.training import (
 )
 
 __all__ = [
+    "AdapterInit",
     "Algorithm",
     "Candidates",
     "Command",
@@ -66,6 +67,7 @@ __all__ = [
     "Quantization",
     "Question",
     "RankingConfig",
+    "RetentionConfig",
     "RunConfig",
     "Sampling",
     "Schedule",
