@@ -31,7 +31,8 @@ def null_space_factors(encoder: DualViewLM, windows: Tensor) -> FirstFactors:
     Source: KORE (arXiv 2510.19316), after LoRA-Null (arXiv 2503.02659): the null space of the covariance of a layer's
     activations. They set the base to W - B A with B A the SVD of W projected onto that space. Here W stays as it is
     and B starts at 0: the start is the base to the last bit, and peft loads what is saved on the base as it is. Where
-    the text has fewer tokens than a layer inputs, any direction of the null space is as good, and one is taken.
+    the text has fewer tokens than a layer has inputs, all directions of the null space are as good, and some are taken.
+    Moments are float32: energies below 1e-7 of the largest are not told apart.
 
     Args:
         encoder: with fresh adapters.
