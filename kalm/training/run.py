@@ -69,14 +69,8 @@ def _set_up(config: Config) -> Trainer:
     check_table(table, encoder, config)
     texts = load_text_windows(config, tokenizer, encoder)
     first_factors = start_adapters(config, tokenizer, encoder, _first_factors_file(config))
-    contrastive = ContrastiveObjective(
-        config.objective,
-        torch.from_numpy(graph.known_tail_keys(["train"])).to(device),
-        num_relations=graph.num_relations,
-        num_entities=graph.num_entities,
-    )
     base = None if texts is None or encoder.has_adapters else encoder.frozen_copy()
-    objective = JointObjective(encoder, config.objective, contrastive, base).to(device)
+    objective = _objective(config, graph, encoder, base).to(device)
     if rank() == 0:
         check_data(config, graph)
         if not config.training.dry_run:
@@ -138,6 +132,14 @@ def check_table(table: TokenTable, encoder: DualViewLM, config: Config) -> None:
             f"model.path: the tokenizer gives token {table.max_token} and the LM has {num_embeddings} embeddings; "
             "they do not belong together"
         )
+
+
+def _objective(config: Config, graph: KnowledgeGraph, encoder: DualViewLM, base: DualViewLM | None) -> JointObjective:
+    known_tail_keys = torch.from_numpy(graph.known_tail_keys(["train"])).to(next(encoder.parameters()).device)
+    contrastive = ContrastiveObjective(
+        config.objective, known_tail_keys, num_relations=graph.num_relations, num_entities=graph.num_entities
+    )
+    return JointObjective(encoder, config.objective, contrastive, base)
 
 
 def _shared_tokenizer(config: Config, graph: KnowledgeGraph) -> PreTrainedTokenizerFast:
