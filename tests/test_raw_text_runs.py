@@ -24,7 +24,7 @@ class RawTextWorkplace(Workplace):
         return [json.loads(line) for line in (self.run(name) / "metrics.jsonl").read_text().splitlines()]
 
     def retention(self, name: str) -> list[float]:
-        return [line["loss/retention"] for line in self.logged(name)]
+        return [line["loss/retention"] for line in self.logged(name) if "lr" in line]
 
 
 @pytest.fixture(scope="module")
