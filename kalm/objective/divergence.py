@@ -96,7 +96,9 @@ def token_divergences(
     Returns:
         (L,), float32, >= 0 up to rounding.
     """
-    student, teacher = student_logits / temperature, teacher_logits / temperature
+    student, teacher = student_logits, teacher_logits
+    if temperature != 1:  # else two copies of the logits for nothing
+        student, teacher = student / temperature, teacher / temperature
     if top_k is None or top_k >= student.shape[-1]:
         log_p, log_q = student.log_softmax(dim=-1), teacher.log_softmax(dim=-1)
     else:
