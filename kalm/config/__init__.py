@@ -37,6 +37,8 @@ from kalm.config.kgqa import (
 from kalm.config.knowledge import Direction, KnowledgeConfig
 from kalm.config.model import Dtype, LoraConfig, ModelConfig, Quantization, ScratchConfig
 from kalm.config.objective import NegativesConfig, ObjectiveConfig, Scope, SeparateConfig
+from kalm.config.model import AdapterInit, Dtype, LoraConfig, ModelConfig, Quantization, ScratchConfig
+from kalm.config.objective import KlDirection, NegativesConfig, ObjectiveConfig, RetentionConfig, Scope, SeparateConfig
 from kalm.config.prediction import PredictConfig, Question, check_question
 from kalm.config.preparation import Command, PreparationConfig
 from kalm.config.retention import Answers, HarnessConfig, RetentionConfig
@@ -56,6 +58,7 @@ from kalm.config.training import (
 )
 
 __all__ = [
+    "AdapterInit",
     "Algorithm",
     "Answers",
     "Candidates",
@@ -75,6 +78,7 @@ __all__ = [
     "KgcConfig",
     "KgqaConfig",
     "KnowledgeConfig",
+    "KlDirection",
     "LoraConfig",
     "ModelConfig",
     "NegativesConfig",
