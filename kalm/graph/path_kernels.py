@@ -28,7 +28,9 @@ def _compiled(function: Callable[P, R]) -> Callable[P, R]:
 
 
 @_compiled
-def grow_ball(offsets: Ints, neighbours: Ints, blocked: Ints, distances: Ints, queue: Ints, begin: int, end: int) -> int:
+def grow_ball(
+    offsets: Ints, neighbours: Ints, blocked: Ints, distances: Ints, queue: Ints, begin: int, end: int
+) -> int:
     """One more hop around queue[begin:end], the entities at the largest distance; returns the queue's new end."""
     last = end
     for place in range(begin, end):

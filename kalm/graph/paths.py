@@ -136,7 +136,9 @@ class PathFinder:
         num_found[-1] = len(rows)
         kind = Kind.disconnected if is_cut_off else Kind.beyond_max_hops
         is_complete = more <= self._limits.max_expansions
-        return Found(kind, (), self._paths(rows, num_found), expansions + min(more, self._limits.max_expansions), is_complete)
+        return Found(
+            kind, (), self._paths(rows, num_found), expansions + min(more, self._limits.max_expansions), is_complete
+        )
 
     def _paths(self, rows: NDArray[np.int64], num_found: NDArray[np.int64]) -> tuple[Path, ...]:
         """Rows of start and slots as paths; num_found tells how many there are of each length."""
