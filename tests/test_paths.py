@@ -2,7 +2,6 @@
 
 import re
 import sys
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -14,8 +13,8 @@ from kalm.graph.adjacency import Adjacency, build_adjacency, graph_adjacency
 from kalm.graph.ball import Ball
 from kalm.graph.landmarks import Landmarks, anchor_bound, stored_landmarks
 from kalm.graph.path_choice import ChoiceWeights, choose_paths, question_cosines, relation_rarity
-from kalm.graph.path_search import NO_BOUND, NO_DISTANCES
 from kalm.graph.path_kernels import _bound
+from kalm.graph.path_search import NO_BOUND
 from kalm.graph.paths import Found, Kind, Path, PathFinder, PathQuestion, PathSearch, SearchLimits, Step, find_paths
 
 NUM_RELATIONS = 3
@@ -164,8 +163,8 @@ def test_bounds_never_exceed_the_distance_and_change_by_at_most_one_a_step(quest
             adjacency, ranks, PathSearch(num_anchors=3, anchor_hops=4, seed=seed), Ball(adjacency)
         )
         by_anchors[near] = values
-    for bounds in (by_landmarks, by_anchors[adjacency.rank_of]):
-        bounds = [0 if entity in goals else bound for entity, bound in enumerate(bounds)]
+    for found in (by_landmarks, by_anchors[adjacency.rank_of]):
+        bounds = [0 if entity in goals else int(bound) for entity, bound in enumerate(found)]
         assert all(bound <= distance for bound, distance in zip(bounds, to_goal, strict=True))
         assert all(abs(bounds[head] - bounds[tail]) <= 1 for head, _, tail in triples)
 
