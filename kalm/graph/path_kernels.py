@@ -31,9 +31,13 @@ def _compiled(function: Callable[P, R]) -> Callable[P, R]:
 @_compiled
 def grow_ball(
     offsets: Ints, neighbours: Ints, blocked: Ints, distances: Ints, queue: Ints, begin: int, end: int
-) -> int:
-    """One more hop around queue[begin:end], the entities at the largest distance; returns the queue's new end."""
-    last = end
+) -> tuple[int, int]:
+    """One more hop around queue[begin:end], the entities at the largest distance.
+
+    Returns:
+        The queue's new end, and how many slots the new entities have.
+    """
+    last, num_slots = end, 0
     for place in range(begin, end):
         entity = queue[place]
         distance = distances[entity] + 1
@@ -43,7 +47,8 @@ def grow_ball(
                 distances[other] = distance
                 queue[last] = other
                 last += 1
-    return last
+                num_slots += offsets[other + 1] - offsets[other]
+    return last, num_slots
 
 
 @_compiled
