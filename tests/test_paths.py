@@ -343,6 +343,7 @@ def test_without_numba_the_extra_is_named(monkeypatch):
             lambda: PathSearch(search="dijkstra"),
             "search must be one of bidirectional, breadth_first, astar, got dijkstra",
         ),
+        (lambda: PathFinder(adjacency_of(CHAIN, 10), num_threads=0), "num_threads must be at least 1, got 0"),
         (lambda: PathSearch(anchor_hops=0), "anchor_hops must be at least 1, got 0"),
         (lambda: ChoiceWeights(rarity=float("nan")), "the weight rarity must be a number >= 0, got nan"),
     ],
