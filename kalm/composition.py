@@ -16,6 +16,7 @@ from kalm.config import (
     DataConfig,
     PreparationConfig,
     Quantization,
+    RationalesConfig,
     in_yaml,
     looks_like_folder,
     require,
@@ -81,9 +82,22 @@ def load_preparation(composed: DictConfig) -> PreparationConfig:
     Raises:
         ValueError: see `to_dataclass`.
     """
+    return _without_training(composed, PreparationConfig)
+
+
+def load_rationales(composed: DictConfig) -> RationalesConfig:
+    """The composed config of `launch/rationales.py`.
+
+    Raises:
+        ValueError: see `to_dataclass`.
+    """
+    return _without_training(composed, RationalesConfig)
+
+
+def _without_training(composed: DictConfig, schema: type[ConfigType]) -> ConfigType:
     with open_dict(composed):
         composed.pop("training", None)  # a data set and a model bring theirs
-    return to_dataclass(composed, PreparationConfig)
+    return to_dataclass(composed, schema)
 
 
 def validate(config: Config, world_size: int) -> None:

@@ -144,8 +144,8 @@ def find_paths(
     goals: Sequence[int],
     *,
     excluded: Triples | None = None,
-    limits: SearchLimits = SearchLimits(),  # noqa: B008
-    search: PathSearch = PathSearch(),  # noqa: B008
+    limits: SearchLimits = SearchLimits(),
+    search: PathSearch = PathSearch(),
 ) -> Found:
     """The best paths from any of the starts to any of the goals.
 

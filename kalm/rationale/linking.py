@@ -58,14 +58,10 @@ class Linker:
     def __init__(self, graph: KnowledgeGraph, config: LinkingConfig, nearest: NearestEntities | None = None) -> None:
         self._graph = graph
         self._ids = {label: place for place, label in enumerate(graph.entity_labels)}
-        self._index = NameIndex(graph.entity_names, self._aliases(config.aliases))
-        self._ignored = frozenset(word.casefold() for word in config.ignored)
+        self.index = NameIndex(graph.entity_names, self._aliases(config.aliases))
+        self.ignored = frozenset(word.casefold() for word in config.ignored)
         self._own = None if config.linker is None else own_linker(config.linker)
         self._nearest = nearest
-
-    @property
-    def index(self) -> NameIndex:
-        return self._index
 
     def link(self, questions: Sequence[Question]) -> list[Linked]:
         """The entities of each question and of its answers.
@@ -83,7 +79,8 @@ class Linker:
         of_answers = dict(zip(free, of_free, strict=True))
         for place, question in enumerate(questions):
             if place not in of_answers:
-                of_answers[place] = [self._named(text) for text in question.answer_links or question.answers]
+                how = How.given if question.answer_links else How.name
+                of_answers[place] = [self._named(text, how) for text in question.answer_links or question.answers]
         self._fall_back([links for place, links in of_answers.items() if place not in free])
         return [Linked(tuple(links), tuple(of_answers[place])) for place, links in enumerate(of_questions)]
 
@@ -96,17 +93,17 @@ class Linker:
                 links[place] = [Link(self._graph.entity_names[entity], (entity,), How.linker) for entity in ids]
         else:
             for place in open_places:
-                mentions = self._index.mentions(texts[place], self._ignored)
+                mentions = self.index.mentions(texts[place], self.ignored)
                 links[place] = [Link(mention.text, mention.entity_ids, How.name) for mention in mentions]
         left = [place for place in open_places if not links[place]]
         if self._nearest is not None and left:
-            for place, ids in zip(left, self._nearest([texts[place] for place in left]), strict=True):
-                links[place] = [Link(texts[place], ids, How.embedding)] if ids else []
+            for place, nearest in zip(left, self._nearest([texts[place] for place in left]), strict=True):
+                links[place] = [Link(texts[place], nearest, How.embedding)] if nearest else []
         return links
 
     def _named(self, text: str, how: How = How.name) -> Link:
         """Of a name, else of a label: a graph's labels may be numbers, and its names years."""
-        return Link(text, self._index.find(text) or ((self._ids[text],) if text in self._ids else ()), how)
+        return Link(text, self.index.find(text) or ((self._ids[text],) if text in self._ids else ()), how)
 
     def _fall_back(self, answers: Sequence[list[Link]]) -> None:
         """Put the nearest entities where an answer is no name."""
@@ -136,9 +133,14 @@ class Linker:
             return []
         place = Path(path).expanduser()
         if not place.is_file():
-            raise ValueError(f"linking.aliases: there is no file {path}; expected lines of label, tab, alias")
+            raise ValueError(f"linking.aliases: there is no file {path}; expected lines of `label<TAB>name|name`")
         # of an entity that the graph lacks there is nothing to link
-        return [(self._ids[label], alias) for _, (label, alias) in read_rows(place, range(2, 3)) if label in self._ids]
+        return [
+            (self._ids[label], alias)
+            for _, (label, aliases) in read_rows(place, range(2, 3))
+            for alias in aliases.split("|")
+            if label in self._ids
+        ]
 
 
 def own_linker(dotted: str) -> OwnLinker:
