@@ -16,6 +16,7 @@ from kalm.config import (
     DataConfig,
     PreparationConfig,
     Quantization,
+    QuestionsConfig,
     RationalesConfig,
     in_yaml,
     looks_like_folder,
@@ -92,6 +93,15 @@ def load_rationales(composed: DictConfig) -> RationalesConfig:
         ValueError: see `to_dataclass`.
     """
     return _without_training(composed, RationalesConfig)
+
+
+def load_questions(composed: DictConfig) -> QuestionsConfig:
+    """The composed config of `launch/questions.py`.
+
+    Raises:
+        ValueError: see `to_dataclass`.
+    """
+    return _without_training(composed, QuestionsConfig)
 
 
 def _without_training(composed: DictConfig, schema: type[ConfigType]) -> ConfigType:

@@ -27,6 +27,7 @@ from kalm.config.model import Dtype, LoraConfig, ModelConfig, Quantization, Scra
 from kalm.config.objective import NegativesConfig, ObjectiveConfig, Scope, SeparateConfig
 from kalm.config.prediction import PredictConfig, Question, check_question
 from kalm.config.preparation import Command, PreparationConfig
+from kalm.config.questions import QuestionsConfig
 from kalm.config.rationales import (
     EndpointConfig,
     GeneratorConfig,
@@ -82,6 +83,7 @@ __all__ = [
     "Protocol",
     "Quantization",
     "Question",
+    "QuestionsConfig",
     "RankingConfig",
     "RationalesConfig",
     "RunConfig",

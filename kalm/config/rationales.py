@@ -36,11 +36,11 @@ class Phrase:
 
     def __post_init__(self) -> None:
         for key in ("forward", "backward"):
-            _require_places(f"phrases.{key}", getattr(self, key), {"head", "tail"})
+            require_places(f"phrases.{key}", getattr(self, key), {"head", "tail"})
         for key, place in (("ask_tail", "head"), ("ask_head", "tail")):
             require(bool(getattr(self, key)), f"phrases.{key}", getattr(self, key), "at least one phrase")
             for phrase in getattr(self, key):
-                _require_places(f"phrases.{key}", phrase, {place})
+                require_places(f"phrases.{key}", phrase, {place})
 
 
 @dataclass(kw_only=True, slots=True)
@@ -142,7 +142,7 @@ class GeneratorConfig:
     endpoint: EndpointConfig
 
     def __post_init__(self) -> None:
-        _require_places("generator.instruction", self.instruction, {"question", "answer", "facts"})
+        require_places("generator.instruction", self.instruction, {"question", "answer", "facts"})
         for writer, key, value in ((Writer.local, "local.path", self.local.path),
                                    (Writer.endpoint, "endpoint.model", self.endpoint.model)):  # fmt: skip
             require(self.kind is not writer or value is not None, f"generator.{key}", value,
@@ -175,7 +175,7 @@ class RationalesConfig:
                 "set together with tokenizer")  # fmt: skip
 
 
-def _require_places(key: str, template: str, places: set[str]) -> None:
+def require_places(key: str, template: str, places: set[str]) -> None:
     try:
         found = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
     except ValueError:

@@ -127,7 +127,8 @@ class EndpointGenerator:
             if self._failures_in_a_row >= self._config.max_failures:
                 raise ValueError(
                     f"the endpoint {self._client.base_url} failed {self._failures_in_a_row} times in a row, at "
-                    f"last with: {written.reason}. What it answered is kept; mend it, or wait, and run the same command again"
+                    f"last with: {written.reason}. What it answered is kept; mend "
+                    "it, or wait, and run the same command again"
                 )
 
     def _check_cost(self) -> None:

@@ -27,6 +27,7 @@ from kalm.rationale.line_file import LineFile
 from kalm.rationale.linking import Linker
 from kalm.rationale.maker import Maker
 from kalm.rationale.nearest import NearestInRun
+from kalm.rationale.phrases import phrases_of
 from kalm.rationale.progress import Progress
 from kalm.rationale.question import read_questions
 from kalm.rationale.record import as_record
@@ -173,7 +174,7 @@ def _maker(config: RationalesConfig, graph: KnowledgeGraph, out: Path) -> tuple[
         linker=linker,
         finder=PathFinder(adjacency, limits=limits, search=PathSearch(search=paths.search.value)),
         paths=paths,
-        verbaliser=Verbaliser(graph, config.phrases),
+        verbaliser=Verbaliser(graph.entity_names, phrases_of(graph, config.phrases)),
         support=Support(linker.index, graph.entity_names, linker.ignored),
         generator=_generator(config, out),
         count_tokens=None if config.tokenizer is None else _token_counter(config.tokenizer),
