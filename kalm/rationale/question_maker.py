@@ -3,7 +3,6 @@
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,9 +14,9 @@ from kalm.graph.knowledge_graph import SPLITS, KnowledgeGraph
 from kalm.kgqa.question_file import without_brackets
 from kalm.provenance import write_json, write_text
 from kalm.rationale.phrases import phrases_of
+from kalm.rationale.wording import TOPIC, Walk, split_wordings, wordings
 from kalm.text.ragged import Ids
 
-Walk = tuple[int, ...]  # directed relations from the topic to the answers
 MAX_DRAWS = 100  # for each question that is wanted; a graph may have fewer
 
 
@@ -124,8 +123,10 @@ def draw_questions(graph: KnowledgeGraph, config: QuestionsConfig) -> list[Asked
         question = _draw(tails, config.hops, config.max_answers, generator)
         if question is not None and all(is_clear[entity] for entity in (question.topic, *question.answers)):
             found.setdefault((question.topic, question.walk), question)
-    raise ValueError(f"the graph has about {len(found):,} questions of {config.hops} hops with at most {config.max_answers} "
-                     f"answers, and {num_wanted:,} are asked for: lower num_train, or raise max_answers")  # fmt: skip
+    raise ValueError(
+        f"the graph has about {len(found):,} questions of {config.hops} hops with at most {config.max_answers} answers, "
+        f"and {num_wanted:,} are asked for: lower num_train, or raise max_answers"
+    )
 
 
 def _draw(tails: Tails, hops: int, max_answers: int, generator: np.random.Generator) -> Asked | None:
@@ -143,51 +144,13 @@ def _draw(tails: Tails, hops: int, max_answers: int, generator: np.random.Genera
     return Asked(topic, walk, tuple(sorted(answers))) if 1 <= len(answers) <= max_answers else None
 
 
-def wordings(walk: Walk, phrases: Sequence[Phrase], frames: Sequence[str]) -> list[str]:
-    """All wordings of a walk, with {topic} for the topic; the inner phrase is that of the first relation."""
-    asks = []
-    for relation in walk:
-        is_inverse = relation >= len(phrases)
-        phrase = phrases[relation - len(phrases) * is_inverse]
-        asks.append([_open(text, "{tail}" if is_inverse else "{head}")
-                     for text in (phrase.ask_head if is_inverse else phrase.ask_tail)])  # fmt: skip
-    found = []
-    for frame, *parts in product(frames, *asks):
-        asked = "{topic}"
-        for before, after in parts:
-            asked = f"{before}{asked}{after}"
-        found.append(frame.format(asked=asked))
-    return list(dict.fromkeys(found))
-
-
-def _open(text: str, place: str) -> tuple[str, str]:
-    """What stands before and after the place."""
-    before, _, after = text.partition(place)
-    return before, after
-
-
-def split_wordings(found: Sequence[str], held_out: float, seed: str) -> dict[str, list[str]]:
-    """The wordings of one walk, shuffled and shared among the splits, none in two of them.
-
-    Raises:
-        ValueError: there are fewer than three.
-    """
-    if len(found) < len(SPLITS):
-        raise ValueError(f"frames and phrases give {len(found)} wordings of a question, at least 3 are needed: one for each "
-                         "split")  # fmt: skip
-    shuffled = list(found)
-    random.Random(seed).shuffle(shuffled)
-    num_held = max(1, int(held_out * len(shuffled)))
-    return {"test": shuffled[:num_held], "valid": shuffled[num_held : 2 * num_held], "train": shuffled[2 * num_held :]}
-
-
 def _line(
     asked: Asked, split: str, graph: KnowledgeGraph, phrases: Sequence[Phrase], config: QuestionsConfig, number: int
 ) -> str:
     found = wordings(asked.walk, phrases, config.frames)
     of_split = split_wordings(found, config.held_out, f"{config.seed} {asked.walk}")[split]
     wording = random.Random(f"{config.seed} {number}").choice(of_split)
-    question = wording.replace("{topic}", f"[{graph.entity_names[asked.topic]}]")
+    question = wording.replace(TOPIC, f"[{graph.entity_names[asked.topic]}]")
     return f"{question}\t{'|'.join(graph.entity_names[entity] for entity in asked.answers)}\n"
 
 
