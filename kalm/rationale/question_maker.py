@@ -124,8 +124,8 @@ def draw_questions(graph: KnowledgeGraph, config: QuestionsConfig) -> list[Asked
         if question is not None and all(is_clear[entity] for entity in (question.topic, *question.answers)):
             found.setdefault((question.topic, question.walk), question)
     raise ValueError(
-        f"the graph has about {len(found):,} questions of {config.hops} hops with at most {config.max_answers} answers, "
-        f"and {num_wanted:,} are asked for: lower num_train, or raise max_answers"
+        f"the graph has about {len(found):,} questions of {config.hops} hops with at most {config.max_answers} "
+        f"answers, and {num_wanted:,} are asked for: lower num_train, or raise max_answers"
     )
 
 
