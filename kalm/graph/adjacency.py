@@ -1,5 +1,6 @@
 """Who is beside whom in a knowledge graph, as arrays that path search walks on."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,20 +9,20 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from kalm.graph.knowledge_graph import HEAD, RELATION, SPLITS, TAIL, KnowledgeGraph, Triples, add_inverses
+from kalm.graph.knowledge_graph import HEAD, RELATION, SPLITS, TAIL, KnowledgeGraph, Triples, keys_fit
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adjacency:
-    """Both directed triples of each distinct triple, by the entity that they leave; self-loops lead nowhere and are left out.
+    """Both directed triples of each distinct triple, by the entity they leave; self-loops, which no path walks, are left out.
 
-    Entities are numbered anew by *rank*: few neighbours first, a seeded draw among equals. The directed triples that
-    leave an entity are sorted by the rank of where they lead, then by relation. So a walk that takes them as they lie
-    meets paths in the order that `Path` defines, hubs last.
+    Entities are numbered anew by *rank*: few neighbours first, a seeded draw among equals. The slots of an entity, one for
+    each directed triple that leaves it, are sorted by the rank that they lead to, then by relation. So a search that takes
+    them as they lie meets paths in the order of `kalm.graph.path.Path`: those past hubs, which say least, come last.
 
     Args:
-        offsets: (N + 1,) int64: the directed triples that leave rank i are offsets[i] .. offsets[i + 1] - 1.
-        neighbours: (M,) int32, the rank that each leads to.
+        offsets: (N + 1,) int64, rank i has the slots offsets[i] .. offsets[i + 1] - 1.
+        neighbours: (M,) int32, the rank that each slot leads to.
         relations: (M,) int32, directed: r + R is the inverse of r.
         rank_of: (N,) int32, entity -> rank.
         entity_of: (N,) int32, rank -> entity.
@@ -41,11 +42,44 @@ class Adjacency:
     def num_entities(self) -> int:
         return len(self.rank_of)
 
+    def slots_of(self, triples: Triples) -> NDArray[np.int64]:
+        """The slots of triples, (n, 3), both ways; those that are not in the graph have none.
 
-def build_adjacency(
-    triples: Triples, *, num_entities: int, num_relations: int, seed: int = 0
-) -> Adjacency:
+        Raises:
+            ValueError: an entity or relation is not one of the graph's.
+        """
+        limits = (self.num_entities, self.num_relations, self.num_entities)
+        for column, (limit, word) in enumerate(zip(limits, ("head", "relation", "tail"), strict=True)):
+            wrong = (triples[:, column] < 0) | (triples[:, column] >= limit)
+            if wrong.any():
+                raise ValueError(f"{word} {triples[wrong.argmax(), column]} of a triple to leave out is not in the "
+                                 f"graph, which has 0 to {limit - 1}")  # fmt: skip
+        heads, tails = self.rank_of[triples[:, HEAD]], self.rank_of[triples[:, TAIL]]
+        slots = [
+            self._find_slot(origin, end, relation + inverse)
+            for origins, ends, inverse in ((heads, tails, 0), (tails, heads, self.num_relations))
+            for origin, end, relation in zip(origins, ends, triples[:, RELATION], strict=True)
+        ]
+        return np.array([slot for slot in slots if slot is not None], np.int64)
+
+    def _find_slot(self, origin: int, end: int, relation: int) -> int | None:
+        begin, stop = self.offsets[origin], self.offsets[origin + 1]
+        first, last = begin + np.searchsorted(self.neighbours[begin:stop], np.array([end, end + 1], np.int32))
+        place = first + np.searchsorted(self.relations[first:last], np.int32(relation))
+        return int(place) if place < last and self.relations[place] == relation else None
+
+    def digest(self) -> str:
+        """Hex digest of all but the relations: what distances depend on."""
+        digest = hashlib.sha256()
+        for part in (self.offsets, self.neighbours, self.entity_of):
+            digest.update(np.ascontiguousarray(part).data)
+        return digest.hexdigest()
+
+
+def build_adjacency(triples: Triples, *, num_entities: int, num_relations: int, seed: int = 0) -> Adjacency:
     """The adjacency of triples, (n, 3), int64; those that repeat count once.
+
+    Sorts one int64 key per directed triple, so 20 million triples take about 2 GB while it lasts.
 
     Args:
         triples: columns head, relation, tail.
@@ -53,21 +87,29 @@ def build_adjacency(
         num_relations: R.
         seed: of the order among entities with as many neighbours.
     """
-    distinct = np.unique(triples[triples[:, HEAD] != triples[:, TAIL]], axis=0)
-    directed = add_inverses(distinct, num_relations)
-    degrees = np.bincount(directed[:, HEAD], minlength=num_entities)
+    assert keys_fit(num_relations, num_entities), "keys would overflow int64"
+    triples = triples[triples[:, HEAD] != triples[:, TAIL]]
+    keys = np.unique((triples[:, HEAD] * num_entities + triples[:, TAIL]) * num_relations + triples[:, RELATION])
+    pairs, relations = np.divmod(keys, num_relations)
+    heads, tails = np.divmod(pairs, num_entities)
+    degrees = np.bincount(heads, minlength=num_entities) + np.bincount(tails, minlength=num_entities)
     entity_of = np.lexsort((np.random.default_rng(seed).permutation(num_entities), degrees)).astype(np.int32)
     rank_of = np.empty(num_entities, np.int32)
     rank_of[entity_of] = np.arange(num_entities, dtype=np.int32)
-    origins, ends = rank_of[directed[:, HEAD]], rank_of[directed[:, TAIL]]
-    order = np.lexsort((directed[:, RELATION], ends, origins))
-    neighbours = ends[order]
-    offsets = np.concatenate(([0], np.cumsum(np.bincount(origins, minlength=num_entities))))
-    matrix = csr_array((np.ones(len(neighbours), np.bool_), neighbours, offsets), shape=(num_entities, num_entities))
+    heads, tails = rank_of[heads].astype(np.int64), rank_of[tails].astype(np.int64)
+    keys = np.empty(2 * len(keys), np.int64)
+    keys[: len(heads)] = (heads * num_entities + tails) * (2 * num_relations) + relations
+    keys[len(heads) :] = (tails * num_entities + heads) * (2 * num_relations) + relations + num_relations
+    keys.sort()
+    relations = (keys % (2 * num_relations)).astype(np.int32)
+    keys //= 2 * num_relations
+    neighbours = (keys % num_entities).astype(np.int32)
+    offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(degrees[entity_of])))
+    matrix = csr_array((np.ones(len(keys), np.bool_), neighbours, offsets), shape=(num_entities, num_entities))
+    components = connected_components(matrix, directed=False)[1].astype(np.int32)
     return Adjacency(
-        offsets=offsets, neighbours=neighbours, relations=directed[order, RELATION].astype(np.int32), rank_of=rank_of,
-        entity_of=entity_of, components=connected_components(matrix, directed=False)[1].astype(np.int32),
-        num_relations=num_relations,
+        offsets=offsets, neighbours=neighbours, relations=relations, rank_of=rank_of, entity_of=entity_of,
+        components=components, num_relations=num_relations,
     )  # fmt: skip
 
 

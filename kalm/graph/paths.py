@@ -1,141 +1,26 @@
-"""Paths between entities: what they are, and the search for the best of them."""
+"""The best paths between entities, for one question or for millions."""
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Literal
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kalm.graph.adjacency import Adjacency
 from kalm.graph.knowledge_graph import Triples
+from kalm.graph.path import Found, Kind, Path, PathQuestion, PathSearch, SearchLimits, Step
 
+if TYPE_CHECKING:
+    from kalm.graph.path_search import SearchRoom
 
-class Kind(StrEnum):
-    """What came of a search."""
+__all__ = ["Found", "Kind", "Path", "PathFinder", "PathQuestion", "PathSearch", "SearchLimits", "Step", "find_paths"]
 
-    found = "found"
-    no_start = "no_start"  # the question names no start
-    no_goal = "no_goal"  # the question names no goal
-    start_is_goal = "start_is_goal"  # the only start is the only goal; a path has at least one step
-    disconnected = "disconnected"  # no path of any length
-    beyond_max_hops = "beyond_max_hops"  # there are paths, all longer than limits.max_hops
-    expansions_exhausted = "expansions_exhausted"  # limits.max_expansions was reached before anything was found
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One triple of the graph as a path walks it.
-
-    Args:
-        head, relation, tail: the triple as the graph has it; relation below R.
-        direction: `tail`, walked from head to tail; `head`, walked from tail to head.
-    """
-
-    head: int
-    relation: int
-    tail: int
-    direction: Literal["tail", "head"]
-
-
-@dataclass(frozen=True, slots=True)
-class Path:
-    """A walk that repeats no entity, of at least one step.
-
-    Paths are ordered by hops, then by the rank of the start, then step by step by the rank of the entity that a step
-    leads to and its directed relation. It is a total order, so that the k best paths are the same however they are searched.
-
-    Args:
-        entities: hops + 1 entity ids, from a start to a goal.
-        relations: hops directed relation ids; r + R is relation r walked from tail to head.
-        num_relations: R.
-    """
-
-    entities: tuple[int, ...]
-    relations: tuple[int, ...]
-    num_relations: int
-
-    @property
-    def hops(self) -> int:
-        return len(self.relations)
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        return tuple(
-            Step(origin, relation, end, "tail") if relation < self.num_relations
-            else Step(end, relation - self.num_relations, origin, "head")
-            for origin, relation, end in zip(self.entities, self.relations, self.entities[1:], strict=False)
-        )  # fmt: skip
-
-    @property
-    def triples(self) -> tuple[tuple[int, int, int], ...]:
-        """The facts of the path as the graph has them, (head, relation, tail) with relation below R."""
-        return tuple((step.head, step.relation, step.tail) for step in self.steps)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SearchLimits:
-    """Where a search stops.
-
-    Args:
-        max_hops: steps of a path, 1 to 254.
-        max_paths: paths that are returned, at least 1.
-        max_expansions: how often the neighbours of an entity may be read, at least 1.
-    """
-
-    max_hops: int = 3
-    max_paths: int = 20
-    max_expansions: int = 1_000_000
-
-    def __post_init__(self) -> None:
-        for name, limit in (("max_hops", 254), ("max_paths", 2**31 - 1), ("max_expansions", 2**62)):
-            if not 1 <= getattr(self, name) <= limit:
-                raise ValueError(f"{name} must be from 1 to {limit}, got {getattr(self, name)}")
-
-
-@dataclass(frozen=True, slots=True)
-class PathQuestion:
-    """What to search for.
-
-    Args:
-        starts, goals: entity ids; a path leads from any of the starts to any of the goals.
-        excluded: (n, 3), triples that no path may use, whichever way round; those that the graph has not count for nothing.
-    """
-
-    starts: Sequence[int]
-    goals: Sequence[int]
-    excluded: Triples | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a search found.
-
-    Args:
-        kind: `found`, or why there is no path.
-        paths: the best, in the order of `Path`; empty unless kind is `found`.
-        partial: without a path, when kind is `beyond_max_hops`: the first max_hops steps of the shortest paths, which
-            end at the entities that are nearest to a goal; else empty.
-        expansions: how often the neighbours of an entity were read.
-        is_complete: False where max_expansions ended the search, so that other paths may be missing.
-    """
-
-    kind: Kind
-    paths: tuple[Path, ...]
-    partial: tuple[Path, ...]
-    expansions: int
-    is_complete: bool
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PathSearch:
-    """How to search; each way finds the same paths in the same order.
-
-    Args:
-        search: `bidirectional`, `breadth_first`, or `astar`.
-    """
-
-    search: Literal["bidirectional", "breadth_first", "astar"] = "bidirectional"
+CHUNK = 64  # questions that a thread takes at once
+NO_TRIPLES = np.empty((0, 3), np.int64)
 
 
 def find_paths(
@@ -144,56 +29,153 @@ def find_paths(
     goals: Sequence[int],
     *,
     excluded: Triples | None = None,
-    limits: SearchLimits = SearchLimits(),
-    search: PathSearch = PathSearch(),
+    limits: SearchLimits | None = None,
+    search: PathSearch | None = None,
 ) -> Found:
-    """The best paths from any of the starts to any of the goals.
+    """The best paths from any of the starts to any of the goals; for more than one question use `PathFinder`.
 
     Raises:
-        ValueError: a start or goal is no entity of the graph.
+        ValueError: see `PathFinder.find`.
     """
-    return next(iter(PathFinder(adjacency, limits=limits, search=search).find_all([PathQuestion(starts, goals, excluded)])))
+    return PathFinder(adjacency, limits=limits, search=search).find(PathQuestion(starts, goals, excluded))
 
 
 class PathFinder:
-    """Finds paths for many questions, with working memory that is made once."""
+    """Finds paths for many questions, with working memory that is made once: 16 bytes per entity and thread.
+
+    Args:
+        adjacency: where paths are searched.
+        limits: of each question.
+        search: how to search.
+        excluded: (n, 3), triples that no path of any question may walk; a byte per slot and thread.
+        num_threads: that `find_all` searches with; the results do not depend on it.
+
+    Raises:
+        ValueError: numba is not installed, or an excluded triple has an entity or relation that the graph has not.
+    """
 
     def __init__(
-        self, adjacency: Adjacency, *, limits: SearchLimits, search: PathSearch | None = None, num_threads: int = 1
+        self,
+        adjacency: Adjacency,
+        *,
+        limits: SearchLimits | None = None,
+        search: PathSearch | None = None,
+        excluded: Triples | None = None,
+        num_threads: int = 1,
     ) -> None:
+        try:
+            from kalm.graph.path_search import SearchRoom
+        except ModuleNotFoundError as error:
+            raise ValueError(f"path search needs {error.name}: pip install 'kalm[kale]'") from error
         self._adjacency = adjacency
-        self._limits = limits
+        self._limits = limits or SearchLimits()
+        self._search = search or PathSearch()
+        # a thread takes a room for itself and gives it back
+        self._rooms: SimpleQueue[SearchRoom] = SimpleQueue()
+        slots = adjacency.slots_of(NO_TRIPLES if excluded is None else excluded)
+        self._num_threads = num_threads
+        for _ in range(num_threads):
+            self._rooms.put(SearchRoom(adjacency, slots))
+
+    def find(self, question: PathQuestion) -> Found:
+        """The best paths of one question.
+
+        Raises:
+            ValueError: a start or goal, or a part of an excluded triple, is not in the graph.
+        """
+        return self._find_chunk([question])[0]
 
     def find_all(self, questions: Iterable[PathQuestion]) -> Iterator[Found]:
-        """One `Found` per question, in their order, as they are asked for."""
-        for question in questions:
-            yield self._slow(question)
+        """What is found for each question, in their order; a few chunks of questions are read ahead.
 
-    def _slow(self, question: PathQuestion) -> Found:
-        a, limits = self._adjacency, self._limits
-        if not len(question.starts) or not len(question.goals):
-            return Found(Kind.no_goal if len(question.starts) else Kind.no_start, (), (), 0, True)
-        for entity in (*question.starts, *question.goals):
-            if not 0 <= entity < a.num_entities:
-                raise ValueError(f"entity {entity} is not in the graph, which has {a.num_entities:,}")
-        banned = set() if question.excluded is None else set(map(tuple, np.asarray(question.excluded).tolist()))
-        goals = set(question.goals)
-        level = [Path((int(start),), (), a.num_relations) for start in sorted(set(question.starts), key=a.rank_of.item)]
-        found: list[Path] = []
-        expansions = 0
-        for _ in range(limits.max_hops):
-            longer = []
-            for path in level:
-                rank = a.rank_of[path.entities[-1]]
-                expansions += 1
-                for slot in range(a.offsets[rank], a.offsets[rank + 1]):
-                    entity = int(a.entity_of[a.neighbours[slot]])
-                    more = Path((*path.entities, entity), (*path.relations, int(a.relations[slot])), a.num_relations)
-                    if entity not in path.entities and more.triples[-1] not in banned:
-                        longer.append(more)
-            found += [path for path in longer if path.entities[-1] in goals]
-            level = longer
-            if len(found) >= limits.max_paths:
-                break
-        kind = Kind.found if found else Kind.beyond_max_hops
-        return Found(kind, tuple(found[: limits.max_paths]), (), expansions, True)
+        Raises:
+            ValueError: as `find`.
+        """
+        rest, waiting = iter(questions), deque[Future[list[Found]]]()
+        with ThreadPoolExecutor(self._num_threads) as pool:
+            while True:
+                while len(waiting) < 2 * self._num_threads and (chunk := list(islice(rest, CHUNK))):
+                    waiting.append(pool.submit(self._find_chunk, chunk))
+                if not waiting:
+                    return
+                yield from waiting.popleft().result()
+
+    def _find_chunk(self, questions: list[PathQuestion]) -> list[Found]:
+        room = self._rooms.get()
+        try:
+            return [self._find(question, room) for question in questions]
+        finally:
+            self._rooms.put(room)
+
+    def _find(self, question: PathQuestion, room: "SearchRoom") -> Found:
+        starts, goals = self._ranks(question.starts), self._ranks(question.goals)
+        if not len(starts) or not len(goals):
+            return _nothing(Kind.no_goal if len(starts) else Kind.no_start)
+        if np.array_equal(starts, goals) and len(starts) == 1:
+            return _nothing(Kind.start_is_goal)
+        starts, goals = _connected(starts, goals, self._adjacency.components)
+        if not len(starts):
+            return _nothing(Kind.disconnected)
+        excluded = NO_TRIPLES if question.excluded is None else np.asarray(question.excluded, np.int64).reshape(-1, 3)
+        with room.without(self._adjacency.slots_of(excluded)):
+            rows, num_found, expansions = room.search(starts, goals, self._search, self._limits)
+            is_complete = expansions <= self._limits.max_expansions
+            expansions = min(expansions, self._limits.max_expansions)
+            if len(rows):
+                return Found(Kind.found, self._paths(rows, num_found), (), expansions, is_complete)
+            if not is_complete:
+                return Found(Kind.expansions_exhausted, (), (), expansions, False)
+            return self._beginnings(starts, goals, expansions, room)
+
+    def _beginnings(
+        self, starts: NDArray[np.int32], goals: NDArray[np.int32], expansions: int, room: "SearchRoom"
+    ) -> Found:
+        """Where every path is too long."""
+        rows, is_cut_off, more = room.search_beginnings(starts, goals, self._limits)
+        num_found = np.zeros(self._limits.max_hops + 1, np.int64)
+        num_found[-1] = len(rows)
+        kind = Kind.disconnected if is_cut_off else Kind.beyond_max_hops
+        is_complete = more <= self._limits.max_expansions
+        return Found(kind, (), self._paths(rows, num_found), expansions + min(more, self._limits.max_expansions), is_complete)
+
+    def _paths(self, rows: NDArray[np.int64], num_found: NDArray[np.int64]) -> tuple[Path, ...]:
+        """Rows of start and slots as paths; num_found tells how many there are of each length."""
+        adjacency, paths, begin = self._adjacency, list[Path](), 0
+        for hops in np.flatnonzero(num_found):
+            part, begin = rows[begin : begin + num_found[hops], : hops + 1], begin + num_found[hops]
+            ranks = np.concatenate((part[:, :1], adjacency.neighbours[part[:, 1:]]), axis=1)
+            relations = adjacency.relations[part[:, 1:]]
+            paths += [
+                Path(tuple(entities), tuple(walked), adjacency.num_relations)
+                for entities, walked in zip(adjacency.entity_of[ranks].tolist(), relations.tolist(), strict=True)
+            ]
+        return tuple(paths)
+
+    def _ranks(self, entities: Sequence[int]) -> NDArray[np.int32]:
+        """The ranks of distinct entities, ascending."""
+        ids = np.asarray(entities, np.int64)
+        wrong = (ids < 0) | (ids >= self._adjacency.num_entities)
+        if wrong.any():
+            raise ValueError(f"entity {ids[wrong.argmax()]} is not in the graph, which has 0 to "
+                             f"{self._adjacency.num_entities - 1}")  # fmt: skip
+        return np.unique(self._adjacency.rank_of[ids])
+
+
+def _nothing(kind: Kind) -> Found:
+    return Found(kind, (), (), 0, True)
+
+
+def _connected(
+    starts: NDArray[np.int32], goals: NDArray[np.int32], components: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The starts that are connected with another entity among the goals, and the goals with one among the starts."""
+    return _connected_with(starts, goals, components), _connected_with(goals, starts, components)
+
+
+def _connected_with(
+    entities: NDArray[np.int32], others: NDArray[np.int32], components: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    parts, counts = np.unique(components[others], return_counts=True)
+    places = np.searchsorted(parts, components[entities]).clip(max=len(parts) - 1)
+    num_others = np.where(parts[places] == components[entities], counts[places], 0) - np.isin(entities, others)
+    return entities[num_others > 0]
