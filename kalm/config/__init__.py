@@ -29,6 +29,7 @@ from kalm.config.prediction import PredictConfig, Question, check_question
 from kalm.config.preparation import Command, PreparationConfig
 from kalm.config.questions import QuestionsConfig
 from kalm.config.rationales import (
+    ChoiceConfig,
     EndpointConfig,
     GeneratorConfig,
     LinkingConfig,
@@ -57,6 +58,7 @@ from kalm.config.training import (
 __all__ = [
     "Algorithm",
     "Candidates",
+    "ChoiceConfig",
     "Command",
     "CompletionTemplate",
     "Config",

@@ -16,9 +16,9 @@ class QuestionsConfig:
     overwrite: bool  # replace that folder's files
     splits: list[str]  # of the graph, whose triples answer the questions
     hops: int  # triples that lead from a question's topic to its answers: 1 or 2
-    num_train: int  # questions
-    num_valid: int
-    num_test: int
+    num_train: int  # questions of the training split
+    num_valid: int  # questions to choose a model by, in wordings of their own
+    num_test: int  # questions in wordings of their own too
     max_answers: int  # of a question; and entities on its way
     frames: list[str]  # how a question begins; {asked} is what it asks for
     phrases: dict[str, Phrase]  # relation name or label -> its words; the others follow from the relation's own

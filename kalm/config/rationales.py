@@ -1,7 +1,7 @@
 """Rationales from the graph for questions with their answers."""
 
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import Enum
 
 from kalm.config.checks import require, require_at_least, require_not_negative, require_positive
@@ -50,30 +50,59 @@ class LinkingConfig:
     aliases: str | None  # file of further names: lines `label<TAB>name|name`
     ignored: list[str]  # words that are no mention of an entity, whatever the graph calls so; in any case
     linker: str | None  # a function of one's own instead of names: package.module:function, see docs/kale.md
-    run: str | None  # a run whose embeddings link what nothing else does
-    min_cosine: float  # of a text and the entity nearest to it under that run; in [-1, 1]
+    min_cosine: float | None  # with `run`: texts that nothing else links go to the nearest entity, if it is as near
 
     def __post_init__(self) -> None:
-        require(-1 <= self.min_cosine <= 1, "linking.min_cosine", self.min_cosine, "a number in [-1, 1]")
+        good = self.min_cosine is None or -1 <= self.min_cosine <= 1
+        require(good, "linking.min_cosine", self.min_cosine, "a number in [-1, 1], or null")
+
+
+@dataclass(kw_only=True, slots=True)
+class ChoiceConfig:
+    """What counts how much where one path is chosen after the other; see kalm/graph/path_choice.py."""
+
+    hops: float  # taken off for each step
+    diversity: float  # taken off times the share of its triples that are told already
+    rarity: float  # added times the mean rarity of its relations
+    cosine: float  # added times its cosine with the question under `run`; 0 without one
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            require_not_negative(f"paths.choice.{field.name}", getattr(self, field.name))
 
 
 @dataclass(kw_only=True, slots=True)
 class PathsConfig:
     """Which paths are searched, from the question's entities to each answer."""
 
-    search: PathsBy  # the paths are the same
+    search: PathsBy  # the paths are the same; astar is the paper's
+    num_anchors: int  # with astar: entities near an answer that distances are measured from
+    anchor_hops: int  # with astar: how near
     splits: list[str]  # of the graph, whose triples may be walked
     max_hops: int  # steps of a path
-    per_answer: int  # paths searched for each answer
+    candidates: int  # paths searched for each answer, the shortest ones
+    max_detour: int  # steps that a path may have beyond the shortest of its answer
+    per_answer: int  # paths chosen among them for each answer
+    choice: ChoiceConfig
     max_answers: int  # answers of a question that paths are searched for, the first ones
     max_paths: int  # of a question, for its rationale: the best of each answer first
     max_expansions: int  # entities whose neighbours one search reads
     partial: bool  # where no path is whole, take those that come nearest to the answer; false: no rationale
-    seed: int  # of the order among paths of equal length
+    seed: int  # of the order among paths of equal length, and of the anchors
 
     def __post_init__(self) -> None:
-        for key in ("max_hops", "per_answer", "max_answers", "max_paths", "max_expansions"):
+        for key in (
+            "num_anchors",
+            "anchor_hops",
+            "max_hops",
+            "candidates",
+            "per_answer",
+            "max_answers",
+            "max_paths",
+            "max_expansions",
+        ):
             require_at_least(f"paths.{key}", getattr(self, key), 1)
+        require_at_least("paths.max_detour", self.max_detour, 0)
         require_at_least("paths.seed", self.seed, 0)
         known = ["train", "valid", "test"]
         require(bool(self.splits) and set(self.splits) <= set(known) and len(set(self.splits)) == len(self.splits),
@@ -158,6 +187,7 @@ class RationalesConfig:
     out: str  # file of JSON lines, one per question; begun anew, or gone on with
     overwrite: bool  # replace that file; what an endpoint has answered is kept
     leave_out: list[str]  # files of questions: no path uses a triple between a topic and an answer of theirs
+    run: str | None  # a run trained on this graph, whose embeddings help to link and to choose paths
     linking: LinkingConfig
     paths: PathsConfig
     phrases: dict[str, Phrase]  # relation name or label -> its words; the others follow from the relation's own
@@ -171,6 +201,8 @@ class RationalesConfig:
         require_at_least("at_once", self.at_once, 1)
         if self.max_tokens is not None:
             require_at_least("max_tokens", self.max_tokens, 1)
+        require(self.paths.choice.cosine == 0 or self.run is not None, "paths.choice.cosine", self.paths.choice.cosine,
+                "0 without run=runs/NAME, whose embeddings it compares")  # fmt: skip
         require(self.max_tokens is None or self.tokenizer is not None, "max_tokens", self.max_tokens,
                 "set together with tokenizer")  # fmt: skip
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from kalm.config import LinkingConfig
 from kalm.graph.knowledge_graph import KnowledgeGraph
@@ -37,11 +37,8 @@ class Linked(NamedTuple):
     answers: tuple[Link, ...]  # one per answer, or per name in a free answer
 
 
-class NearestEntities(Protocol):
-    def __call__(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
-        """The entities nearest to each text; none where all are too far."""
-
-
+# texts -> the entity nearest to each, none where all are too far
+NearestEntities = Callable[[Sequence[str]], list[tuple[int, ...]]]
 # texts and the graph -> per text the labels of its entities
 OwnLinker = Callable[[Sequence[str], KnowledgeGraph], Sequence[Sequence[str]]]
 

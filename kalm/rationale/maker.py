@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kalm.config import PathsConfig
 from kalm.graph.knowledge_graph import KnowledgeGraph
-from kalm.graph.paths import Found, Kind, Path, PathFinder, PathQuestion
+from kalm.graph.paths import Found, Kind, PathFinder, PathQuestion
 from kalm.rationale.generators import Generator, Task, Written
 from kalm.rationale.linking import Linker
+from kalm.rationale.path_chooser import PathChooser
 from kalm.rationale.question import Question
 from kalm.rationale.record import Case
 from kalm.rationale.status import Status
@@ -37,7 +40,8 @@ class Maker:
         graph: its names.
         linker: texts to entities.
         finder: entities to paths.
-        paths: how many of them.
+        paths: how far it goes.
+        chooser: which of the paths are told.
         verbaliser: paths to sentences.
         support: judges what is written.
         generator: writes.
@@ -49,6 +53,7 @@ class Maker:
     linker: Linker
     finder: PathFinder
     paths: PathsConfig
+    chooser: PathChooser
     verbaliser: Verbaliser
     support: Support
     generator: Generator
@@ -78,20 +83,21 @@ class Maker:
         return Task(case.question, tuple(self.verbaliser.sentences(case.paths)))
 
     def _search(self, cases: Sequence[Case]) -> None:
+        encoded = self.chooser.encode([case.question.text for case in cases])
         goals = [_goals(case)[: self.paths.max_answers] for case in cases]
         asked = [PathQuestion(_starts(case), [goal]) for case, own in zip(cases, goals, strict=True) for goal in own]
         found = self.finder.find_all(asked)
-        for case, own in zip(cases, goals, strict=True):
-            self._choose(case, [next(found) for _ in own])
+        for case, own, vector in zip(cases, goals, encoded, strict=True):
+            self._choose(case, [next(found) for _ in own], vector)
 
-    def _choose(self, case: Case, found: Sequence[Found]) -> None:
+    def _choose(self, case: Case, found: Sequence[Found], vector: NDArray[np.float32] | None) -> None:
         """Whole paths, else partial ones where they are asked for."""
-        partial = _in_turn([answer.partial for answer in found])[: self.paths.max_paths]
-        case.paths = _in_turn([answer.paths for answer in found])[: self.paths.max_paths]
+        case.paths = self.chooser.choose([answer.paths for answer in found], vector)
         if case.paths:
             return
-        case.paths, case.is_partial = partial, bool(partial)
-        if partial and self.paths.partial:
+        case.paths = self.chooser.choose([answer.partial for answer in found], vector)
+        case.is_partial = bool(case.paths)
+        if case.is_partial and self.paths.partial:
             return
         kinds = {answer.kind for answer in found}
         stopped = Kind.expansions_exhausted in kinds
@@ -146,8 +152,3 @@ def _starts(case: Case) -> list[int]:
 def _goals(case: Case) -> list[int]:
     """The answers that are one entity."""
     return list(dict.fromkeys(link.entity_ids[0] for link in case.linked.answers if len(link.entity_ids) == 1))
-
-
-def _in_turn(paths: Sequence[Sequence[Path]]) -> list[Path]:
-    """The best path of each answer, then the second best of each, and so on."""
-    return [path for row in zip_longest(*paths) for path in row if path is not None]

@@ -72,7 +72,7 @@ class NameIndex:
         for code, start, stop in sorted(found, key=lambda match: (match[1], -match[2])):
             if start < reached or not (_is_boundary(folded, start) and _is_boundary(folded, stop)):
                 continue
-            if folded[start:stop] in ignored:
+            if folded[start:stop] in ignored or _cuts(places, start) or _cuts(places, stop):
                 continue
             first, last = places[start], places[stop]
             mention = text[first:last]
@@ -93,6 +93,11 @@ def _folded(text: str) -> tuple[str, Sequence[int]]:
         return folded, range(len(text) + 1)
     places = [place for place, character in enumerate(text) for _ in character.casefold()]
     return folded, [*places, len(text)]
+
+
+def _cuts(places: Sequence[int], place: int) -> bool:
+    """Whether a place lies within what one character has become: `İ` is two without case."""
+    return 0 < place < len(places) and places[place - 1] == places[place]
 
 
 def _is_boundary(text: str, place: int) -> bool:

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,19 @@ from kalm.config import RationalesConfig, Writer
 from kalm.data import read_graph
 from kalm.graph.adjacency import build_adjacency
 from kalm.graph.knowledge_graph import KnowledgeGraph, Triples
+from kalm.graph.path_choice import relation_rarity
 from kalm.graph.paths import PathFinder, PathSearch, SearchLimits
 from kalm.model.loading import load_saved_tokenizer
 from kalm.provenance import environment, file_digest, write_json
 from kalm.rationale.cost import Estimate, estimate
+from kalm.rationale.embeddings import RunEmbeddings
 from kalm.rationale.endpoint import EndpointGenerator
 from kalm.rationale.generators import Generator, LocalGenerator, TemplateGenerator
 from kalm.rationale.leak import without_facts_of
 from kalm.rationale.line_file import LineFile
 from kalm.rationale.linking import Linker
 from kalm.rationale.maker import Maker
-from kalm.rationale.nearest import NearestInRun
+from kalm.rationale.path_chooser import PathChooser
 from kalm.rationale.phrases import phrases_of
 from kalm.rationale.progress import Progress
 from kalm.rationale.question import read_questions
@@ -96,7 +99,8 @@ def config_digest(config: RationalesConfig) -> str:
     # how it is asked, not what
     content["generator"]["endpoint"] = {key: endpoint[key] for key in ("model", "temperature", "max_new_tokens")}
     content["generator"]["local"].pop("batch_size")
-    content["paths"].pop("search")  # finds the same paths
+    for key in ("search", "num_anchors", "anchor_hops"):  # the paths are the same
+        content["paths"].pop(key)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -155,10 +159,8 @@ def _check_lines(file: LineFile, digests: dict[str, str]) -> None:
 
 def _maker(config: RationalesConfig, graph: KnowledgeGraph, out: Path) -> tuple[Maker, int]:
     """All that makes rationales, and how many triples no path may use."""
-    nearest = None
-    if config.linking.run is not None:
-        nearest = NearestInRun(config.linking.run, graph, min_cosine=config.linking.min_cosine)
-    linker = Linker(graph, config.linking, nearest)
+    embeddings = None if config.run is None else RunEmbeddings(config.run, graph)
+    linker = _linker(config, graph, embeddings)
     triples: Triples = np.concatenate([graph.triples[split] for split in config.paths.splits])
     kept = triples
     if config.leave_out:
@@ -168,12 +170,16 @@ def _maker(config: RationalesConfig, graph: KnowledgeGraph, out: Path) -> tuple[
     adjacency = build_adjacency(
         kept, num_entities=graph.num_entities, num_relations=graph.num_relations, seed=paths.seed
     )
-    limits = SearchLimits(max_hops=paths.max_hops, max_paths=paths.per_answer, max_expansions=paths.max_expansions)
+    search = PathSearch(
+        search=paths.search.value, num_anchors=paths.num_anchors, anchor_hops=paths.anchor_hops, seed=paths.seed
+    )
+    limits = SearchLimits(max_hops=paths.max_hops, max_paths=paths.candidates, max_expansions=paths.max_expansions)
     maker = Maker(
         graph=graph,
         linker=linker,
-        finder=PathFinder(adjacency, limits=limits, search=PathSearch(search=paths.search.value)),
+        finder=PathFinder(adjacency, limits=limits, search=search),
         paths=paths,
+        chooser=PathChooser(paths, relation_rarity(adjacency), embeddings),
         verbaliser=Verbaliser(graph.entity_names, phrases_of(graph, config.phrases)),
         support=Support(linker.index, graph.entity_names, linker.ignored),
         generator=_generator(config, out),
@@ -181,6 +187,14 @@ def _maker(config: RationalesConfig, graph: KnowledgeGraph, out: Path) -> tuple[
         max_tokens=config.max_tokens,
     )
     return maker, len(triples) - len(kept)
+
+
+def _linker(config: RationalesConfig, graph: KnowledgeGraph, embeddings: RunEmbeddings | None) -> Linker:
+    min_cosine = config.linking.min_cosine
+    nearest = None
+    if embeddings is not None and min_cosine is not None:
+        nearest = partial(embeddings.nearest, min_cosine=min_cosine)
+    return Linker(graph, config.linking, nearest)
 
 
 def _generator(config: RationalesConfig, out: Path) -> Generator:
