@@ -129,7 +129,7 @@ def test_aliases_are_names_too(toy_graph, linking, tmp_path):
     path.write_text("ann\tAnnie|the boss\nstranger\tnobody\n")
     linker = Linker(toy_graph, replace(linking, aliases=str(path)))
     assert link(linker, text="who knows the boss")[0][0][1] == (toy_graph.entity_labels.index("ann"),)
-    with pytest.raises(ValueError, match="linking.aliases: there is no file"):
+    with pytest.raises(ValueError, match=r"linking\.aliases: there is no file"):
         Linker(toy_graph, replace(linking, aliases=str(path / "x")))
 
 

@@ -50,6 +50,8 @@ class Generator(Protocol):
 
     def write(self, tasks: Sequence[Task]) -> list[Written]: ...
 
+    def close(self) -> None: ...
+
 
 class TemplateGenerator:
     """The facts themselves."""
@@ -58,6 +60,9 @@ class TemplateGenerator:
 
     def write(self, tasks: Sequence[Task]) -> list[Written]:
         return [Written(" ".join(task.facts)) for task in tasks]
+
+    def close(self) -> None:
+        """It holds nothing."""
 
 
 class LocalGenerator:
@@ -103,6 +108,9 @@ class LocalGenerator:
             for row, text in zip(rows, self._generate([prompts[row] for row in rows]), strict=True):
                 written[row] = Written(text.strip())
         return written
+
+    def close(self) -> None:
+        """Its memory goes with it."""
 
     def _framed(self, prompt: str) -> str:
         if self._tokenizer.chat_template is None:

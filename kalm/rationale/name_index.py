@@ -4,7 +4,6 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import ahocorasick_rs
 import numpy as np
 
 from kalm.text.ragged import Ids
@@ -29,9 +28,16 @@ class NameIndex:
     Args:
         names: of the entities, (N,).
         aliases: further names, as (entity id, name).
+
+    Raises:
+        ValueError: ahocorasick_rs is not installed.
     """
 
     def __init__(self, names: Sequence[str], aliases: Iterable[tuple[int, str]] = ()) -> None:
+        try:
+            import ahocorasick_rs
+        except ImportError:
+            raise ValueError("entity linking needs ahocorasick_rs: pip install 'kalm[kale]'") from None
         written, owners = [], []
         for owner, name in (*enumerate(names), *aliases):
             if text := unicodedata.normalize("NFC", name.strip()):
