@@ -10,9 +10,8 @@ from collections import Counter
 
 import pytest
 from conftest import ROOT, make_encoder, write_toy_graph
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from omegaconf.errors import OmegaConfBaseException
 from rationale_config import rationales_config
 from toy_run import make_run
 
@@ -85,7 +84,7 @@ def test_each_search_gives_the_same_file(folder, search):
     assert (folder / "out.jsonl").read_bytes() == before
 
 
-@pytest.mark.parametrize("num_bytes", [1, 400, 1500, -1, -30])
+@pytest.mark.parametrize("num_bytes", [1, 1500, -1])
 def test_an_interrupted_run_goes_on(folder, num_bytes):
     make(folder)
     whole = (folder / "out.jsonl").read_bytes()
@@ -127,7 +126,7 @@ def test_a_file_of_another_run_is_not_gone_on_with(folder, overrides, change, me
     make(folder)
     if change:
         with (folder / change).open("a") as file:
-            file.write("ann\teats\tivy\n")
+            file.write("ann\teats\tivy\n" if "toy" in change else "who\tAnn\n")
     with pytest.raises(ValueError, match=f"{message}.*overwrite=true"):
         make(folder, *overrides)
     make(folder, *overrides, "overwrite=true")
@@ -135,9 +134,9 @@ def test_a_file_of_another_run_is_not_gone_on_with(folder, overrides, change, me
 
 def test_what_changes_no_record_changes_no_digest(folder):
     plain = config_digest(rationales_config(folder=folder))
-    for same in ("at_once=3", "debug=true", "paths.search=astar", "generator.endpoint.num_parallel=2",
-                 "generator.local.batch_size=3"):  # fmt: skip
-        assert config_digest(rationales_config(same, folder=folder)) == plain
+    same = ("at_once=3", "debug=true", "paths.search=astar", "generator.endpoint.num_parallel=2",
+            "generator.local.batch_size=3")  # fmt: skip
+    assert config_digest(rationales_config(*same, folder=folder)) == plain
     for other in ("paths.per_answer=3", "linking.ignored=[x]", "max_tokens=9"):
         assert config_digest(rationales_config(other, "tokenizer=x", folder=folder)) != plain
 
@@ -266,6 +265,7 @@ def test_facts_are_told_in_the_words_of_the_relation(relation, inverse, forward,
     assert verbaliser.sentence(Path((1, 0), (1,), 1).steps[0]) == backward
 
 
+@settings(max_examples=30)
 @given(st.text(min_size=1, max_size=8).filter(str.strip), st.text(max_size=8))
 def test_any_relation_and_name_makes_a_sentence(relation, inverse):
     names = ["{head}", "B. Jr."]
@@ -283,6 +283,7 @@ def test_a_phrase_of_no_relation_is_refused(toy_graph):
     assert phrases_of(toy_graph, {"is fond of": given})[list(toy_graph.relation_labels).index("likes")] is given
 
 
+@settings(max_examples=30)
 @given(st.lists(st.text(max_size=5), max_size=5), st.integers(0, 60))
 def test_a_torn_file_keeps_its_whole_lines(tmp_path_factory, texts, cut):
     path = tmp_path_factory.mktemp("lines") / "file.jsonl"
@@ -329,7 +330,6 @@ def test_a_record_that_is_none_is_named(tmp_path):
         (["paths.splits=[train,tset]"], "paths.splits must be some of"),
         (["max_tokens=9"], "max_tokens must be set together with tokenizer"),
         (["paths.choice.cosine=1"], "0 without run=runs/NAME"),
-        (["paths.max_hopps=1"], "paths.max_hops"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(folder, monkeypatch, overrides, message):
@@ -339,7 +339,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(folder, monkeypatch, overrides
     monkeypatch.chdir(folder)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     before = sorted(path.name for path in folder.iterdir())
-    with pytest.raises((ValueError, OmegaConfBaseException), match=re.escape(message)):
+    with pytest.raises(ValueError, match=re.escape(message)):
         make(folder, *overrides)
     assert sorted(path.name for path in folder.iterdir()) == before
 

@@ -17,7 +17,7 @@ from kalm.rationale.phrases import phrases_of
 from kalm.rationale.wording import TOPIC, Walk, split_wordings, wordings
 from kalm.text.ragged import Ids
 
-MAX_DRAWS = 100  # for each question that is wanted; a graph may have fewer
+MAX_VAIN = 5_000  # draws in a row that give no new question, after which the graph has few more
 
 
 class Asked(NamedTuple):
@@ -117,12 +117,15 @@ def draw_questions(graph: KnowledgeGraph, config: QuestionsConfig) -> list[Asked
         raise ValueError(f"splits: the graph has no triple in {', '.join(config.splits)}")
     is_clear = _have_clear_names(graph)
     found: dict[tuple[int, Walk], Asked] = {}
-    for _ in range(MAX_DRAWS * num_wanted):
+    num_vain = 0
+    while num_vain < MAX_VAIN:
         if len(found) == num_wanted:
             return list(found.values())
+        num_vain += 1
         question = _draw(tails, config.hops, config.max_answers, generator)
         if question is not None and all(is_clear[entity] for entity in (question.topic, *question.answers)):
-            found.setdefault((question.topic, question.walk), question)
+            num_vain = 0 if (question.topic, question.walk) not in found else num_vain
+            found[question.topic, question.walk] = question
     raise ValueError(
         f"the graph has about {len(found):,} questions of {config.hops} hops with at most {config.max_answers} "
         f"answers, and {num_wanted:,} are asked for: lower num_train, or raise max_answers"

@@ -59,8 +59,8 @@ def _checked(file: LineFile, digests: Mapping[str, str]) -> int:
     count = 0
     for row in file:
         if row.get("number") != count:
-            raise ValueError(f"{file.path}:{count + 1}: expected the record of question {count}; overwrite=true makes the "
-                             "file anew")  # fmt: skip
+            raise ValueError(f"{file.path}:{count + 1}: expected the record of question {count}; overwrite=true makes "
+                             "the file anew")  # fmt: skip
         if other := [part for part, digest in digests.items() if row["digests"].get(part) != digest]:
             raise ValueError(f"out: {file.path} was made from another {' and '.join(other)}; take another file, or "
                              "overwrite=true")  # fmt: skip
