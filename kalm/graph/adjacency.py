@@ -14,11 +14,11 @@ from kalm.graph.knowledge_graph import HEAD, RELATION, SPLITS, TAIL, KnowledgeGr
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adjacency:
-    """Both directed triples of each distinct triple, by the entity they leave; self-loops, which no path walks, are left out.
+    """Both directed triples of each distinct triple, by the entity they leave; without self-loops, which no path walks.
 
-    Entities are numbered anew by *rank*: few neighbours first, a seeded draw among equals. The slots of an entity, one for
-    each directed triple that leaves it, are sorted by the rank that they lead to, then by relation. So a search that takes
-    them as they lie meets paths in the order of `kalm.graph.path.Path`: those past hubs, which say least, come last.
+    Entities are numbered anew by *rank*: few neighbours first, a seeded draw among equals. The slots of an entity, one
+    for each directed triple that leaves it, are sorted by the rank they lead to, then by relation. So a search that
+    takes them as they lie meets paths in the order of `kalm.graph.path.Path`: those past hubs, which say least, last.
 
     Args:
         offsets: (N + 1,) int64, rank i has the slots offsets[i] .. offsets[i + 1] - 1.
@@ -41,32 +41,6 @@ class Adjacency:
     @property
     def num_entities(self) -> int:
         return len(self.rank_of)
-
-    def slots_of(self, triples: Triples) -> NDArray[np.int64]:
-        """The slots of triples, (n, 3), both ways; those that are not in the graph have none.
-
-        Raises:
-            ValueError: an entity or relation is not one of the graph's.
-        """
-        limits = (self.num_entities, self.num_relations, self.num_entities)
-        for column, (limit, word) in enumerate(zip(limits, ("head", "relation", "tail"), strict=True)):
-            wrong = (triples[:, column] < 0) | (triples[:, column] >= limit)
-            if wrong.any():
-                raise ValueError(f"{word} {triples[wrong.argmax(), column]} of a triple to leave out is not in the "
-                                 f"graph, which has 0 to {limit - 1}")  # fmt: skip
-        heads, tails = self.rank_of[triples[:, HEAD]], self.rank_of[triples[:, TAIL]]
-        slots = [
-            self._find_slot(origin, end, relation + inverse)
-            for origins, ends, inverse in ((heads, tails, 0), (tails, heads, self.num_relations))
-            for origin, end, relation in zip(origins, ends, triples[:, RELATION], strict=True)
-        ]
-        return np.array([slot for slot in slots if slot is not None], np.int64)
-
-    def _find_slot(self, origin: int, end: int, relation: int) -> int | None:
-        begin, stop = self.offsets[origin], self.offsets[origin + 1]
-        first, last = begin + np.searchsorted(self.neighbours[begin:stop], np.array([end, end + 1], np.int32))
-        place = first + np.searchsorted(self.relations[first:last], np.int32(relation))
-        return int(place) if place < last and self.relations[place] == relation else None
 
     def digest(self) -> str:
         """Hex digest of all but the relations: what distances depend on."""

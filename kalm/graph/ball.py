@@ -15,7 +15,8 @@ NOTHING_BLOCKED = np.empty(0, np.uint8)
 class Ball:
     """Breadth-first distances from some centres, in memory that is used again for the next ones: 8 bytes per entity.
 
-    `distances`, (N,) int32, is -1 for what has not been reached. An expansion is one reading of an entity's slots.
+    `distances`, (N,) int32, is -1 for what has not been reached; `num_slots` are those of the surface, what it costs to
+    grow. An expansion is one reading of an entity's slots.
     """
 
     def __init__(self, adjacency: Adjacency) -> None:
@@ -25,7 +26,7 @@ class Ball:
         self._clear()
 
     def _clear(self) -> None:
-        self.begin = self.end = self.radius = self.expansions = 0
+        self.begin = self.end = self.radius = self.expansions = self.num_slots = 0
 
     @contextmanager
     def around(self, centres: NDArray[np.int32]) -> Iterator[None]:
@@ -33,6 +34,7 @@ class Ball:
         self.end = len(centres)
         self.queue[: self.end] = centres
         self.distances[centres] = 0
+        self.num_slots = int((self._adjacency.offsets[centres + 1] - self._adjacency.offsets[centres]).sum())
         try:
             yield
         finally:
@@ -49,17 +51,12 @@ class Ball:
         """Those that are `radius` away; none when the ball holds all that can be reached."""
         return self.queue[self.begin : self.end]
 
-    @property
-    def num_slots(self) -> int:
-        """Of the surface: what it costs to grow."""
-        offsets = self._adjacency.offsets
-        return int((offsets[self.surface + 1] - offsets[self.surface]).sum())
-
     def grow(self, blocked: NDArray[np.uint8] = NOTHING_BLOCKED) -> None:
         """One more hop; blocked slots, see `kalm.graph.path_kernels`, are not walked."""
         self.expansions += self.end - self.begin
         graph = self._adjacency.offsets, self._adjacency.neighbours, blocked
-        self.begin, self.end = self.end, grow_ball(*graph, self.distances, self.queue, self.begin, self.end)
+        end, self.num_slots = grow_ball(*graph, self.distances, self.queue, self.begin, self.end)
+        self.begin, self.end = self.end, end
         self.radius += 1
 
     def grow_to(self, radius: int | None) -> None:

@@ -21,17 +21,16 @@ UNREACHED = 255  # farther ones are stored as 254
 class Landmarks:
     """Distances of all entities to a few landmarks, for any question (ALT: Goldberg and Harrelson, SODA 2005).
 
-    With d the distance in the graph walked in both directions of its triples, a landmark l bounds the distance of e to a
-    goal g from below by |d(l, g) - d(l, e)|: the triangle inequality gives d(l, g) <= d(l, e) + d(e, g) and
-    d(l, e) <= d(l, g) + d(e, g). For several goals the bound is how far d(l, e) lies outside of [low, high], the least
-    and greatest d(l, g): no goal is nearer than that. Leaving triples out of a search only makes distances longer, so the
-    bound holds there too. Neighbours differ by at most 1 in d(l, .), hence in each bound, and in the maximum over
-    landmarks: an estimate never falls along a path.
+    With d the distance in the graph whose triples are walked both ways, a landmark l bounds the distance of an entity e
+    to a goal g from below by |d(l, g) - d(l, e)|, since the triangle inequality gives d(l, g) <= d(l, e) + d(e, g) and
+    d(l, e) <= d(l, g) + d(g, e), and d(e, g) = d(g, e). For several goals it is how far d(l, e) lies outside of [low,
+    high], the least and greatest d(l, g): no goal is nearer. Leaving triples out of a search only makes distances
+    longer, so the bound holds there too. Neighbours differ by at most 1 in d(l, .), hence in each bound and in the
+    greatest of them: an estimate never falls along a path.
 
-    An infinite distance: what a landmark does not reach is in another part of the graph, and so are goals that it does not
-    reach from the ones it does; starts and goals of other parts are left out before the search, so a landmark of another
-    part sees 255 everywhere and bounds nothing. Distances from 254 on are stored as 254, which changes no difference to
-    a greater one.
+    An infinite distance is stored as 255, a distance from 254 on as 254, which makes no difference greater. If l
+    reaches one of e and g and not the other, there is no path from e to g, and any bound is right. If it reaches
+    neither, it says nothing: 255 - 255 is 0.
 
     Args:
         distances: (N, L) uint8, by rank; memory-mapped where it comes from a file.
@@ -55,9 +54,9 @@ def stored_landmarks(adjacency: Adjacency, folder: Path, *, num_landmarks: int =
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as unfinished:
             shape = (adjacency.num_entities, num_landmarks)
-            distances = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)  # type: ignore[no-untyped-call]
-            _measure(adjacency, distances, seed)
-            distances.flush()
+            mapped = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
+            _measure(adjacency, mapped, seed)
+            mapped.flush()
     try:
         distances = np.asarray(np.load(path, mmap_mode="r"))  # a plain array of the mapped file, as numba wants it
     except (ValueError, EOFError) as error:
@@ -90,9 +89,9 @@ def anchor_bound(
     """The bound of KALE (arXiv 2601.07430): h(e) = max over anchors a of max(0, d(a, g) - d(a, e)).
 
     The anchors are sampled at random from the entities within m hops of the answer g. It is one side of the bound of
-    `Landmarks`, and admissible for the same reason: d(a, g) <= d(a, e) + d(e, g). As d(a, g) is at most m, the bound is
-    above 0 only within m - 1 hops of an anchor, and no search has to go farther. An anchor that does not reach e says 0.
-    Of several goals the least bound counts, since any of them will do; the paper has one.
+    `Landmarks`, and admissible for the same reason: d(a, g) <= d(a, e) + d(e, g). As d(a, g) is at most m, the bound
+    is above 0 only within m - 1 hops of an anchor, and no search goes farther. Where d(a, e) is infinite it is 0;
+    d(a, g) never is. Of several goals the least bound counts, since any of them will do; the paper has one.
 
     Args:
         goals: distinct ranks, each with a neighbour.

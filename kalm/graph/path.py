@@ -42,9 +42,9 @@ class Step:
 class Path:
     """A walk that repeats no entity, of at least one step.
 
-    It may pass other starts and goals. Paths are ordered by hops, then by the rank of the start, then step by step by the
-    rank of the entity that a step leads to and its directed relation (see `Adjacency`). This is a total order, so the best
-    k paths are the same whichever way they are searched.
+    It may pass other starts and goals. Paths are ordered by hops, then by the rank of the start, then step by step by
+    the rank of the entity that a step leads to and its directed relation (see `Adjacency`). This is a total order, so
+    the best k paths are the same whichever way they are searched.
 
     Args:
         entities: hops + 1 entity ids, from a start to a goal.

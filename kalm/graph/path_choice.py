@@ -80,8 +80,9 @@ def choose_paths(
 
 
 def relation_rarity(adjacency: Adjacency) -> NDArray[np.float64]:
-    """How rare each relation is among the graph's n triples, (R,): log(n / its triples) / log n; 0 for the only one, 1 for
-    one that has a single triple or none.
+    """How rare each relation is among the graph's n triples, (R,): log(n / its triples) / log n.
+
+    0 for the only relation, 1 for one that has a single triple or none.
     """
     counts = np.bincount(adjacency.relations % adjacency.num_relations, minlength=adjacency.num_relations) / 2
     total = max(counts.sum(), 2.0)

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from kalm.graph.adjacency import Adjacency
 from kalm.graph.ball import Ball
+from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, Triples, add_inverses
 from kalm.graph.landmarks import anchor_bound
 from kalm.graph.path import PathSearch, SearchLimits
-from kalm.graph.path_kernels import mark_shortest, search_best_first, walk
+from kalm.graph.path_kernels import find_slots, mark_shortest, search_best_first, walk
 
 Ranks = NDArray[np.int32]
 Rows = NDArray[np.int64]
@@ -28,23 +29,24 @@ class SearchRoom:
 
     Args:
         adjacency: where paths are searched.
-        excluded: slots that are never walked.
+        excluded: (n, 3), triples that are never walked.
     """
 
-    def __init__(self, adjacency: Adjacency, excluded: NDArray[np.int64]) -> None:
+    def __init__(self, adjacency: Adjacency, excluded: Triples | None) -> None:
         self._adjacency = adjacency
         self._near, self._far = Ball(adjacency), Ball(adjacency)
         self._near_anchors = np.zeros(adjacency.num_entities, np.int32)
         self._blocked = np.zeros(0, np.uint8)
-        if len(excluded):
-            self._block(excluded)
+        if excluded is not None:
+            self._block(slots_of(adjacency, excluded))
 
     @contextmanager
-    def without(self, slots: NDArray[np.int64]) -> Iterator[None]:
-        """Within it these slots are not walked either."""
-        if not len(slots):
+    def without(self, excluded: Triples | None) -> Iterator[None]:
+        """Within it these triples, (n, 3), are not walked either."""
+        if excluded is None:
             yield
             return
+        slots = slots_of(self._adjacency, excluded)
         before = self._blocked[slots] if len(self._blocked) else 0
         self._block(slots)
         try:
@@ -83,18 +85,18 @@ class SearchRoom:
             written, bounds = anchor_bound(self._adjacency, goals, search, self._far)
             anchored[written] = bounds
         self._far.distances[goals] = 0
-        found = search_best_first(
+        rows, num_found, expansions = search_best_first(
             *self._graph, starts, goals, self._far.distances, anchored, distances, low, high, is_informed,
             limits.max_hops, limits.max_paths, limits.max_expansions,
         )  # fmt: skip
         self._far.distances[goals] = -1
         self._near_anchors[written] = 0
-        return found
+        return rows, num_found, expansions
 
     def _search_both_ways(
         self, starts: Ranks, goals: Ranks, limits: SearchLimits
     ) -> tuple[Rows, NDArray[np.int64], int]:
-        """Balls around starts and goals grow until they meet, the one with fewer slots first; then walks in their light."""
+        """Balls around starts and goals grow until they meet, the one with fewer slots first; then walks."""
         near, far = self._near, self._far
         rows, num_found = np.empty((8, limits.max_hops + 1), np.int64), np.zeros(limits.max_hops + 1, np.int64)
         count = expansions = 0
@@ -119,8 +121,8 @@ class SearchRoom:
     def search_beginnings(self, starts: Ranks, goals: Ranks, limits: SearchLimits) -> tuple[Rows, bool, int]:
         """Where all paths are longer than max_hops: the first max_hops steps of the shortest.
 
-        The ball of max_hops around the starts stands, one around the goals grows until they touch, and what is walked are
-        shortest paths only. An entity that is both start and goal is a start only here, or else a goal only.
+        The ball of max_hops around the starts stands, one around the goals grows until they touch, and only shortest
+        paths are walked. An entity that is both start and goal is a start only here, or else a goal only.
 
         Returns:
             Rows, whether there is no path of any length, and expansions.
@@ -150,3 +152,23 @@ class SearchRoom:
                 np.empty((8, hops + 1), np.int64), 0, limits.max_paths, expansions, limits.max_expansions,
             )  # fmt: skip
             return rows[:count], False, expansions
+
+
+def slots_of(adjacency: Adjacency, triples: Triples) -> NDArray[np.int64]:
+    """The slots of triples, (n, 3), both ways; those that are not in the graph have none.
+
+    Raises:
+        ValueError: an entity or relation is not one of the graph's.
+    """
+    limits = (adjacency.num_entities, adjacency.num_relations, adjacency.num_entities)
+    for column, (limit, word) in enumerate(zip(limits, ("head", "relation", "tail"), strict=True)):
+        wrong = (triples[:, column] < 0) | (triples[:, column] >= limit)
+        if wrong.any():
+            raise ValueError(f"{word} {triples[wrong.argmax(), column]} of a triple to leave out is not in the graph, "
+                             f"which has 0 to {limit - 1}")  # fmt: skip
+    directed = add_inverses(triples, adjacency.num_relations)
+    slots = find_slots(
+        adjacency.offsets, adjacency.neighbours, adjacency.relations, adjacency.rank_of[directed[:, HEAD]],
+        adjacency.rank_of[directed[:, TAIL]], directed[:, RELATION],
+    )  # fmt: skip
+    return np.asarray(slots[slots >= 0])

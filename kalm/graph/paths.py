@@ -1,6 +1,6 @@
 """The best paths between entities, for one question or for millions."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["Found", "Kind", "Path", "PathFinder", "PathQuestion", "PathSearch", "SearchLimits", "Step", "find_paths"]
 
 CHUNK = 64  # questions that a thread takes at once
-NO_TRIPLES = np.empty((0, 3), np.int64)
 
 
 def find_paths(
@@ -72,10 +71,9 @@ class PathFinder:
         self._search = search or PathSearch()
         # a thread takes a room for itself and gives it back
         self._rooms: SimpleQueue[SearchRoom] = SimpleQueue()
-        slots = adjacency.slots_of(NO_TRIPLES if excluded is None else excluded)
         self._num_threads = num_threads
         for _ in range(num_threads):
-            self._rooms.put(SearchRoom(adjacency, slots))
+            self._rooms.put(SearchRoom(adjacency, excluded))
 
     def find(self, question: PathQuestion) -> Found:
         """The best paths of one question.
@@ -111,13 +109,12 @@ class PathFinder:
         starts, goals = self._ranks(question.starts), self._ranks(question.goals)
         if not len(starts) or not len(goals):
             return _nothing(Kind.no_goal if len(starts) else Kind.no_start)
-        if np.array_equal(starts, goals) and len(starts) == 1:
+        if len(starts) == len(goals) == 1 and starts[0] == goals[0]:
             return _nothing(Kind.start_is_goal)
         starts, goals = _connected(starts, goals, self._adjacency.components)
         if not len(starts):
             return _nothing(Kind.disconnected)
-        excluded = NO_TRIPLES if question.excluded is None else np.asarray(question.excluded, np.int64).reshape(-1, 3)
-        with room.without(self._adjacency.slots_of(excluded)):
+        with room.without(question.excluded):
             rows, num_found, expansions = room.search(starts, goals, self._search, self._limits)
             is_complete = expansions <= self._limits.max_expansions
             expansions = min(expansions, self._limits.max_expansions)
@@ -136,7 +133,9 @@ class PathFinder:
         num_found[-1] = len(rows)
         kind = Kind.disconnected if is_cut_off else Kind.beyond_max_hops
         is_complete = more <= self._limits.max_expansions
-        return Found(kind, (), self._paths(rows, num_found), expansions + min(more, self._limits.max_expansions), is_complete)
+        return Found(
+            kind, (), self._paths(rows, num_found), expansions + min(more, self._limits.max_expansions), is_complete
+        )
 
     def _paths(self, rows: NDArray[np.int64], num_found: NDArray[np.int64]) -> tuple[Path, ...]:
         """Rows of start and slots as paths; num_found tells how many there are of each length."""
@@ -153,12 +152,13 @@ class PathFinder:
 
     def _ranks(self, entities: Sequence[int]) -> NDArray[np.int32]:
         """The ranks of distinct entities, ascending."""
-        ids = np.asarray(entities, np.int64)
-        wrong = (ids < 0) | (ids >= self._adjacency.num_entities)
-        if wrong.any():
-            raise ValueError(f"entity {ids[wrong.argmax()]} is not in the graph, which has 0 to "
-                             f"{self._adjacency.num_entities - 1}")  # fmt: skip
-        return np.unique(self._adjacency.rank_of[ids])
+        distinct, size = {int(entity) for entity in entities}, self._adjacency.num_entities
+        for entity in distinct:
+            if not 0 <= entity < size:
+                raise ValueError(f"entity {entity} is not in the graph, which has 0 to {size - 1}")
+        ranks = self._adjacency.rank_of[list(distinct)]
+        ranks.sort()
+        return ranks
 
 
 def _nothing(kind: Kind) -> Found:
@@ -169,13 +169,13 @@ def _connected(
     starts: NDArray[np.int32], goals: NDArray[np.int32], components: NDArray[np.int32]
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """The starts that are connected with another entity among the goals, and the goals with one among the starts."""
-    return _connected_with(starts, goals, components), _connected_with(goals, starts, components)
+    start_parts, goal_parts = components[starts].tolist(), components[goals].tolist()
+    both = set(starts.tolist()).intersection(goals.tolist())
 
+    def connected(entities: NDArray[np.int32], parts: list[int], other_parts: list[int]) -> NDArray[np.int32]:
+        counts = Counter(other_parts)
+        # an entity that is among the others too does not count for itself
+        is_connected = [counts[part] > (entity in both) for entity, part in zip(entities.tolist(), parts, strict=True)]
+        return entities if all(is_connected) else entities[is_connected]
 
-def _connected_with(
-    entities: NDArray[np.int32], others: NDArray[np.int32], components: NDArray[np.int32]
-) -> NDArray[np.int32]:
-    parts, counts = np.unique(components[others], return_counts=True)
-    places = np.searchsorted(parts, components[entities]).clip(max=len(parts) - 1)
-    num_others = np.where(parts[places] == components[entities], counts[places], 0) - np.isin(entities, others)
-    return entities[num_others > 0]
+    return connected(starts, start_parts, goal_parts), connected(goals, goal_parts, start_parts)
