@@ -21,10 +21,11 @@ from kalm.evaluation.embedding_pictures import (
     spread,
 )
 from kalm.evaluation.kgc import by_direction, by_relation, describe_protocol, embed, intervals_by_direction
-from kalm.evaluation.page import render, worst_queries
+from kalm.evaluation.kgc_section import kgc_section, worst_queries
 from kalm.evaluation.pictures import rank_histogram, training_curves
 from kalm.evaluation.questions import split_questions
 from kalm.evaluation.report import write_predictions
+from kalm.evaluation.sections import render
 from kalm.graph.knowledge_graph import HEAD, RELATION
 from kalm.logged import read_logged
 from kalm.provenance import environment
@@ -46,7 +47,7 @@ LOGGED = [
 
 
 def section_ids(page: str) -> set[str]:
-    return set(re.findall('<section id="([a-z]+)"', page))
+    return set(re.findall('<section id="kgc-test-([a-z]+)"', page))
 
 
 class Parsed(HTMLParser):
@@ -99,11 +100,12 @@ def make_page(hostile_graph, table, tokenizer, ranking, tmp_path_factory):
         predictions = tmp_path_factory.mktemp("page") / "predictions.jsonl"
         write_predictions(predictions, questions, embedded, num_predictions=10, filter_splits=PROTOCOL.filter)
         vectors = embedded.index.vectors_of(drawn_ids).numpy()
-        return render(
-            "run <1>", result, {"trained <LM>": metrics["both"]}, {}, questions=questions,
-            ranks=ranks.realistic.numpy(), logged=logged, worst=worst_queries(predictions, ranks.realistic.numpy()),
+        section = kgc_section(
+            result, {"trained <LM>": metrics["both"]}, {}, questions=questions, ranks=ranks.realistic.numpy(),
+            logged=logged, worst=worst_queries(predictions, ranks.realistic.numpy()),
             drawn=DrawnEntities(ids=drawn_ids, trained=vectors, untrained=vectors[:, ::-1]),
         )  # fmt: skip
+        return render("run <1>", [section])
 
     return make
 
@@ -148,7 +150,7 @@ def test_the_other_tasks_are_on_the_page(make_page):
 def test_a_picture_that_would_show_nothing_is_left_out(make_page):
     page = make_page([], np.arange(2))
     assert section_ids(page) == {"metrics", "groups", "worst", "ranks", "relations", "frequency"}
-    assert not {"#training", "#map", "#similarity"} & set(Parsed(page).links)
+    assert not {"#kgc-test-training", "#kgc-test-map", "#kgc-test-similarity"} & set(Parsed(page).links)
 
 
 def test_what_was_not_measured_is_not_drawn():

@@ -33,7 +33,7 @@ from kalm.evaluation.triple_scores import TripleScorer
 from kalm.graph.knowledge_graph import Triples
 from kalm.logged import read_logged
 from kalm.model.dual_view_lm import DualViewLM
-from kalm.provenance import environment, write_json, write_text
+from kalm.provenance import environment, write_json
 
 
 def evaluate(config: KgcConfig) -> None:
@@ -115,7 +115,7 @@ def evaluate(config: KgcConfig) -> None:
         write_json(output / f"{name}.json", result)
         _print(result, run.folder)
         if config.page:
-            _write_page(run.folder, result, questions, ranks.with_ties(protocol.ties).numpy(), predictions, drawn)
+            _publish(run.folder, result, questions, ranks.with_ties(protocol.ties).numpy(), predictions, drawn)
 
 
 def _reranker(run: LoadedRun, questions: Questions, config: KgcConfig) -> Reranker:
@@ -201,7 +201,7 @@ def _print(result: dict[str, Any], folder: Path) -> None:
         report.print_classification(judged)
 
 
-def _write_page(
+def _publish(
     folder: Path,
     result: dict[str, Any],
     questions: Questions,
@@ -210,11 +210,11 @@ def _write_page(
     drawn: DrawnEntities,
 ) -> None:
     # heavy: loads matplotlib
-    from kalm.evaluation.page import render, worst_queries
+    from kalm.evaluation.kgc_section import kgc_section, worst_queries
+    from kalm.evaluation.sections import publish
 
     rows, mrr_intervals = _side_by_side(result)
-    page = render(
-        folder.resolve().name,
+    section = kgc_section(
         result,
         rows,
         mrr_intervals,
@@ -224,5 +224,4 @@ def _write_page(
         worst=worst_queries(predictions, ranks),
         drawn=drawn,
     )
-    write_text(folder / "report.html", page)
-    print(f"tables and pictures: {folder / 'report.html'}")
+    publish(folder, section)

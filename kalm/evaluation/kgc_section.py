@@ -1,13 +1,11 @@
-"""One HTML page about a run: tables and pictures in one file that needs no network and runs no script."""
+"""The section of a run's page about one evaluation by `eval/kgc.py`: tables and pictures."""
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
@@ -25,14 +23,15 @@ from kalm.evaluation.pictures import (
 )
 from kalm.evaluation.questions import Questions
 from kalm.evaluation.report import in_words
+from kalm.evaluation.sections import Rendered, Section, templates
 from kalm.graph.knowledge_graph import TAIL
 
 NUM_WORST, NUM_INSTEAD = 25, 3
 NUM_IN_MATRIX = 32
 
 
-class Picture(NamedTuple):
-    """A section of the page."""
+class _Drawing(NamedTuple):
+    """A picture under a heading of its own."""
 
     id: str
     title: str
@@ -40,8 +39,7 @@ class Picture(NamedTuple):
     caption: str
 
 
-def render(
-    name: str,
+def kgc_section(
     result: Mapping[str, Any],
     rows: Mapping[str, Mapping[str, float]],
     mrr_intervals: Mapping[str, Sequence[float]],
@@ -51,11 +49,10 @@ def render(
     logged: Sequence[Mapping[str, Any]],
     worst: Sequence[tuple[float, Mapping[str, Any]]],
     drawn: DrawnEntities,
-) -> str:
-    """The page. Every text in it is escaped.
+) -> Section:
+    """All tables and pictures of one evaluation. Every text is escaped.
 
     Args:
-        name: of the run.
         result: the content of kgc-SPLIT.json.
         rows, mrr_intervals: systems side by side, as in the printed table.
         questions: Q queries.
@@ -64,13 +61,9 @@ def render(
         worst: from `worst_queries`.
         drawn: the entities in the pictures of embeddings.
     """
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    templates.filters["number"] = _number
-    return templates.get_template("page.html").render(
-        name=name,
+    name = f"kgc-{result['split']}"
+    html = templates().get_template("kgc.html").render(
+        id=name,
         result=result,
         rows=rows,
         mrr_intervals=mrr_intervals,
@@ -79,7 +72,9 @@ def render(
         meanings=MEANINGS,
         worst=worst,
         pictures=list(_pictures(result, questions, ranks, logged, drawn)),
-    )
+    )  # fmt: skip
+    title = f"Completion of the graph, {result['split']}"
+    return Section(name=name, title=title, step=result["step"], parts=[Rendered(html)])
 
 
 def worst_queries(path: Path, ranks: NDArray[np.float64]) -> list[tuple[float, dict[str, Any]]]:
@@ -100,28 +95,24 @@ def worst_queries(path: Path, ranks: NDArray[np.float64]) -> list[tuple[float, d
     return [(float(ranks[row]), found[row]) for row in rows]
 
 
-def _number(value: float, places: int = 3) -> str:
-    return "–" if math.isnan(value) else f"{value:,.{places}f}"
-
-
 def _pictures(
     result: Mapping[str, Any],
     questions: Questions,
     ranks: NDArray[np.float64],
     logged: Sequence[Mapping[str, Any]],
     drawn: DrawnEntities,
-) -> Iterator[Picture]:
+) -> Iterator[_Drawing]:
     """The sections with pictures; one that would have nothing to show is left out."""
     graph = questions.graph
     if any(name in line for line in logged for name in CURVES):
-        yield Picture(
+        yield _Drawing(
             "training",
             "Training",
             Markup(training_curves(logged)),
             "What metrics.jsonl holds, by optimizer step. MRR of valid is there if the run was validated "
             "(evaluation.every_steps).",
         )
-    yield Picture(
+    yield _Drawing(
         "ranks",
         "Ranks",
         Markup(rank_histogram(ranks, questions.is_head)),
@@ -130,14 +121,14 @@ def _pictures(
     )
     num_relations = len(result["per_relation"])
     which = "" if num_relations <= MAX_RELATIONS else f" The {MAX_RELATIONS} that are asked most of {num_relations}."
-    yield Picture(
+    yield _Drawing(
         "relations",
         "Relations",
         Markup(mrr_by_relation(result["per_relation"])),
         f"MRR of each relation in both directions, with the number of its queries; best on top.{which}",
     )
     frequencies = num_training_triples(graph)[questions.directed[:, TAIL]]
-    yield Picture(
+    yield _Drawing(
         "frequency",
         "Frequency and rank",
         Markup(frequency_against_rank(frequencies, ranks)),
@@ -148,7 +139,7 @@ def _pictures(
         return
     is_all = len(drawn.ids) == graph.num_entities
     which = "all entities" if is_all else f"{len(drawn.ids):,} of {graph.num_entities:,} entities, drawn at random,"
-    yield Picture(
+    yield _Drawing(
         "map",
         "Map of the entities",
         Markup(embedding_map(drawn.trained, drawn.ids, graph)),
@@ -156,7 +147,7 @@ def _pictures(
         "often the head of in training.",
     )
     in_matrix = slice(NUM_IN_MATRIX)
-    yield Picture(
+    yield _Drawing(
         "similarity",
         "Similarity of entities",
         Markup(
