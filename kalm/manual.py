@@ -60,7 +60,7 @@ def described_keys(composed: DictConfig, schema: type, prefix: str = "") -> Iter
         words = [meanings.get(field.name, ""), f"one of {', '.join(names)}" if names else ""]
         plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
         # of a mapping its names alone, which a file in conf/ gives their values
-        yield f"{prefix}{field.name}", list(plain) if is_mapping else plain, "; ".join(filter(None, words))
+        yield f"{prefix}{field.name}", list(value) if is_mapping and value else plain, "; ".join(filter(None, words))
 
 
 def _comments(schema: type) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from conftest import ROOT
 from hypothesis import example, given
 from hypothesis import strategies as st
 from rationale_config import rationales_config
@@ -218,3 +219,14 @@ def test_a_line_that_is_no_question_is_named(tmp_path, line, message):
     path.write_text('{"question": "who", "answer": "Ann"}\n' + line + "\n")
     with pytest.raises(ValueError, match=rf"qa.jsonl:2: .*{message}"):
         list(read_questions(path))
+
+
+def test_the_questions_in_the_docs_are_read(tmp_path):
+    text = (ROOT / "docs" / "kale.md").read_text(encoding="utf-8")
+    path = tmp_path / "qa.jsonl"
+    path.write_text(text.partition("```jsonl\n")[2].partition("```")[0])
+    found = list(read_questions(path))
+    assert [question.kind.value for question in found] == [
+        "short_answer", "short_answer", "multiple_choice", "multiple_choice", "free_answer",
+    ]  # fmt: skip
+    assert found[2].answers == found[3].answers == ("a fox",)

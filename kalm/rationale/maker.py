@@ -113,7 +113,8 @@ class Maker:
             status = OF_VERDICT.get(verdict, Status.ok)
         if status is Status.ok:
             case.rationale = written.text
-            case.names_answer = any(names_entity(written.text, answer) for answer in answers)
+            names = [link.text for link in case.linked.answers]  # of a free answer the entities, not its sentences
+            case.names_answer = any(names_entity(written.text, name) for name in names)
         else:
             case.rejected = written.text
             case.fail(status, reason)
