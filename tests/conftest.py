@@ -14,13 +14,13 @@ from warm import WarmPython
 
 from kalm.config import (
     AdapterInit,
+    AnchorConfig,
     CompletionTemplate,
     KlDirection,
     LoraConfig,
     NegativesConfig,
     ObjectiveConfig,
     RankingConfig,
-    RetentionConfig,
     Scope,
     ScratchConfig,
     TargetTemplate,
@@ -165,7 +165,7 @@ def objective_config(**changes) -> ObjectiveConfig:
             "queue_weight": 0.5, "hard_per_triple": 0, "mine_every_steps": 1, **changes.pop("negatives", {}),
         }
     )  # fmt: skip
-    retention = RetentionConfig(
+    retention = AnchorConfig(
         **{
             "text": "text.txt", "window_tokens": 8, "tokens_per_step": 96, "direction": KlDirection.teacher_student,
             "temperature": 1.0, "top_k": None, **changes.pop("retention", {}),

@@ -14,6 +14,8 @@ from kalm.config import (
     KnowledgeConfig,
     PredictConfig,
     PreparationConfig,
+    QuestionsConfig,
+    RationalesConfig,
     RetentionConfig,
 )
 from kalm.manual import described_keys, manual
@@ -31,6 +33,14 @@ from kalm.manual import described_keys, manual
         ("retention", RetentionConfig),
         ("kgqa", KgqaConfig),
         ("data", PreparationConfig),
+    ],
+    [
+        ("train", Config),
+        ("kgc", KgcConfig),
+        ("predict", PredictConfig),
+        ("data", PreparationConfig),
+        ("rationales", RationalesConfig),
+        ("questions", QuestionsConfig),
     ],
 )
 def test_each_key_has_a_value_and_a_meaning(name, schema):

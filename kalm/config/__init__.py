@@ -35,12 +35,23 @@ from kalm.config.kgqa import (
     TaskPrompt,
 )
 from kalm.config.knowledge import Direction, KnowledgeConfig
-from kalm.config.model import Dtype, LoraConfig, ModelConfig, Quantization, ScratchConfig
-from kalm.config.objective import NegativesConfig, ObjectiveConfig, Scope, SeparateConfig
 from kalm.config.model import AdapterInit, Dtype, LoraConfig, ModelConfig, Quantization, ScratchConfig
-from kalm.config.objective import KlDirection, NegativesConfig, ObjectiveConfig, RetentionConfig, Scope, SeparateConfig
+from kalm.config.objective import AnchorConfig, KlDirection, NegativesConfig, ObjectiveConfig, Scope, SeparateConfig
 from kalm.config.prediction import PredictConfig, Question, check_question
 from kalm.config.preparation import Command, PreparationConfig
+from kalm.config.questions import QuestionsConfig
+from kalm.config.rationales import (
+    ChoiceConfig,
+    EndpointConfig,
+    GeneratorConfig,
+    LinkingConfig,
+    LocalConfig,
+    PathsBy,
+    PathsConfig,
+    Phrase,
+    RationalesConfig,
+    Writer,
+)
 from kalm.config.retention import Answers, HarnessConfig, RetentionConfig
 from kalm.config.template import CompletionTemplate, TargetTemplate, TemplateConfig
 from kalm.config.training import (
@@ -60,8 +71,10 @@ from kalm.config.training import (
 __all__ = [
     "AdapterInit",
     "Algorithm",
+    "AnchorConfig",
     "Answers",
     "Candidates",
+    "ChoiceConfig",
     "Command",
     "CompletionTemplate",
     "Config",
@@ -70,19 +83,26 @@ __all__ = [
     "DeepSpeedConfig",
     "Direction",
     "Dtype",
+    "EndpointConfig",
     "EvaluationConfig",
     "FusedConfig",
+    "GeneratorConfig",
     "GeometryConfig",
     "HarnessConfig",
     "IndexKind",
     "KgcConfig",
     "KgqaConfig",
-    "KnowledgeConfig",
     "KlDirection",
+    "KnowledgeConfig",
+    "LinkingConfig",
+    "LocalConfig",
     "LoraConfig",
     "ModelConfig",
     "NegativesConfig",
     "ObjectiveConfig",
+    "PathsBy",
+    "PathsConfig",
+    "Phrase",
     "PredictConfig",
     "PreparationConfig",
     "PromptForm",
@@ -92,8 +112,10 @@ __all__ = [
     "QaTask",
     "Quantization",
     "Question",
+    "QuestionsConfig",
     "QuestionsFormat",
     "RankingConfig",
+    "RationalesConfig",
     "RetentionConfig",
     "RunConfig",
     "Sampling",
@@ -112,6 +134,7 @@ __all__ = [
     "Tracking",
     "TrackingConfig",
     "TrainingConfig",
+    "Writer",
     "check_question",
     "in_yaml",
     "looks_like_folder",

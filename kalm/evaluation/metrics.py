@@ -71,7 +71,7 @@ def mean_intervals(values: Column, clusters: NDArray[np.int64]) -> Column:
         clusters: (Q,); rows of one cluster are drawn together.
     """
     outside = (1 - CONFIDENCE) / 2
-    return np.asarray(np.quantile(_resampled(values, clusters), [outside, 1 - outside], axis=0).T)
+    return np.asarray(np.quantile(resampled(values, clusters), [outside, 1 - outside], axis=0).T)
 
 
 def _per_query(ranks: Column, num_candidates: Column) -> Column:
