@@ -1,5 +1,6 @@
 """Paths: each search finds what trying all walks finds, in the same order."""
 
+import os
 import re
 import sys
 
@@ -311,6 +312,11 @@ def test_landmarks_are_computed_once_and_stored(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(landmarks, "_measure", lambda *_: pytest.fail("measured again"))
         assert (stored_landmarks(adjacency, tmp_path / "cache", num_landmarks=2).distances == first.distances).all()
+    with monkeypatch.context() as patch:
+        patch.setattr(landmarks.os, "posix_fallocate", lambda *_: os.close(-1))
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            stored_landmarks(adjacency, tmp_path / "full")
+        assert list((tmp_path / "full").iterdir()) == []  # nothing is half written
     path.write_bytes(path.read_bytes()[:140])
     with pytest.raises(ValueError, match=re.escape(f"{path}: not a whole array (")):
         stored_landmarks(adjacency, tmp_path / "cache", num_landmarks=2)
