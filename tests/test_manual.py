@@ -32,13 +32,6 @@ from kalm.manual import described_keys, manual
         ("knowledge", KnowledgeConfig),
         ("retention", RetentionConfig),
         ("kgqa", KgqaConfig),
-        ("data", PreparationConfig),
-    ],
-    [
-        ("train", Config),
-        ("kgc", KgcConfig),
-        ("predict", PredictConfig),
-        ("data", PreparationConfig),
         ("rationales", RationalesConfig),
         ("questions", QuestionsConfig),
     ],

@@ -350,15 +350,14 @@ def test_the_command(folder, warm_python, offline_environment):
                      "qa=qa.txt", *overrides]  # fmt: skip
         return warm_python.start(arguments, cwd=folder, environment=offline_environment)
 
-    started = [start("out=out.jsonl"), start("out=x.jsonl", "run=nowhere"), start("out=x.jsonl", "paths.max_hopps=2")]
-    good, *others = [process.wait() for process in started]
+    started = [start("out=out.jsonl"), start("out=x.jsonl", "paths.max_hopps=2")]
+    good, bad = [process.wait() for process in started]
     assert good.returncode == 0, good.stderr
     assert "rationales that name an answer" in good.stdout
     assert [record["status"] for record in records(folder)] == STATUSES
-    for bad, message in zip(others, ("nowhere is not a run", "paths.max_hops"), strict=True):
-        assert (bad.returncode, bad.stderr.count("\n")) == (2, 1), bad.stderr
-        assert bad.stderr.startswith("error: ")
-        assert message in bad.stderr
+    assert (bad.returncode, bad.stderr.count("\n")) == (2, 1), bad.stderr
+    assert bad.stderr.startswith("error: ")
+    assert "paths.max_hops" in bad.stderr
     assert not (folder / "x.jsonl").exists()
 
 

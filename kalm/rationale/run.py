@@ -1,6 +1,7 @@
 """What `launch/rationales.py` does: questions in, one record each out, from where an earlier run stopped."""
 
 import time
+from contextlib import closing
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -42,29 +43,26 @@ def make_rationales(config: RationalesConfig) -> dict[str, Any]:
     num_done = 0 if config.overwrite else num_records(out, digests)
     maker, num_left_out = build_maker(config, graph, out)
     generator = maker.generator
-    if isinstance(generator, EndpointGenerator):
-        told = _estimate(config, maker, generator, qa, num_done, num_questions)
-        print(told, flush=True)
-        if config.generator.endpoint.estimate_only:
-            return {"estimate": asdict(told)}
-    if config.overwrite:
-        out.unlink(missing_ok=True)
-    file = LineFile(out)
-    try:
-        _write(config, maker, file, qa, num_done, num_questions, digests)
-        summary = {
-            **summarise(file),
-            "questions_in_this_run": num_questions - num_done,
-            "seconds": time.monotonic() - started,
-            "triples_left_out": num_left_out,
-            "generator": generator.description,
-            "endpoint": _paid(generator),
-            "digests": digests,
-            "environment": environment(),
-        }
-    finally:
-        file.close()
-        generator.close()
+    with closing(generator):
+        if isinstance(generator, EndpointGenerator):
+            told = _estimate(config, maker, generator, qa, num_done, num_questions)
+            print(told, flush=True)
+            if config.generator.endpoint.estimate_only:
+                return {"estimate": asdict(told)}
+        if config.overwrite:
+            out.unlink(missing_ok=True)
+        with closing(LineFile(out)) as file:
+            _write(config, maker, file, qa, num_done, num_questions, digests)
+            summary = {
+                **summarise(file),
+                "questions_in_this_run": num_questions - num_done,
+                "seconds": time.monotonic() - started,
+                "triples_left_out": num_left_out,
+                "generator": generator.description,
+                "endpoint": _paid(generator),
+                "digests": digests,
+                "environment": environment(),
+            }
     write_json(out.with_name(f"{out.name}.summary.json"), summary)
     print_summary(summary, str(out))
     return summary
