@@ -73,8 +73,10 @@ def score(line: dict) -> dict[str, float]:
 
 def intervals(
     columns: dict[str, list[float]], numbers: list[int], finish=lambda means: means
-) -> dict[str, list[float]]:
-    """Percentile bootstrap of the mean of each column; questions of one number are drawn together."""
+) -> dict[str, list[float] | None]:
+    """Percentile bootstrap of the mean of each column; questions of one number are drawn together, and one has none."""
+    if len(set(numbers)) == 1:
+        return dict.fromkeys(columns)
     table = np.array(list(columns.values()), dtype=np.float64).T
     groups = [[row for row, own in enumerate(numbers) if own == number] for number in sorted(set(numbers))]
     rng = np.random.default_rng(0)
@@ -87,11 +89,11 @@ def intervals(
 
 
 def exact_test(first: list[bool], second: list[bool]) -> dict[str, float]:
-    only_first = sum(a and not b for a, b in zip(first, second, strict=True))
-    only_second = sum(b and not a for a, b in zip(first, second, strict=True))
-    total = only_first + only_second
-    tail = sum(math.comb(total, k) for k in range(min(only_first, only_second) + 1)) / 2**total
-    return {"only_first": only_first, "only_second": only_second, "p": min(1.0, 2 * tail)}
+    first_only = sum(a and not b for a, b in zip(first, second, strict=True))
+    second_only = sum(b and not a for a, b in zip(first, second, strict=True))
+    total = first_only + second_only
+    tail = sum(math.comb(total, k) for k in range(min(first_only, second_only) + 1)) / 2**total
+    return {"first_only": first_only, "second_only": second_only, "p_value": min(1.0, 2 * tail)}
 
 
 def columns_of(lines: list[dict]) -> dict[str, list[float]]:

@@ -61,7 +61,7 @@ def test_scores_equal_those_of_each_text_alone(family):
         **{**FAMILIES[family].to_diff_dict(), "sliding_window": None}
     )
     encoder = random_encoder(config)
-    check_tree_attention(encoder)
+    check_tree_attention(encoder, "key", "another")
     expected = one_by_one(encoder, QUERIES, TEXTS, CANDIDATES)
     scores = as_tree(encoder)
     assert scores == pytest.approx(expected, abs=1e-5)
@@ -74,6 +74,27 @@ def test_neither_batches_nor_parts_of_a_tree_change_scores(batch_tokens, tree_to
     whole = as_tree(encoder)
     monkeypatch.setattr(generation, "TREE_TOKENS", tree_tokens)
     assert as_tree(encoder, batch_tokens=batch_tokens) == pytest.approx(whole, abs=1e-5)
+
+
+@pytest.mark.parametrize("tree_tokens", [1, 3, 512])
+def test_equal_texts_of_a_query_have_equal_scores_in_any_order_and_part(tree_tokens, monkeypatch):
+    encoder = random_encoder(FAMILIES["llama"])
+    monkeypatch.setattr(generation, "TREE_TOKENS", tree_tokens)
+    order = [3, 0, 5, 2, 7, 1, 6, 4]  # 3 and 4 are equal, as far apart as may be
+    scores = as_tree(encoder, candidates=[order, [4], [3, 4, 3], []])
+    assert scores == pytest.approx(one_by_one(encoder, QUERIES, TEXTS, [order, [4], [3, 4, 3], []]), abs=1e-5)
+    assert scores[0] == scores[7]
+    assert scores[9] == scores[10] == scores[11]
+
+
+def test_candidates_are_read_in_the_order_of_the_tree_whatever_theirs(monkeypatch):
+    tree = PrefixTree.from_rows(RaggedArray.from_rows(TEXTS))
+    candidates = RaggedArray.from_rows([[7, 4, 2, 0, 3, 1], [6, 6]])
+    distinct, row_of = generation._distinct(tree, candidates)
+    texts = [TEXTS[row] for row in distinct.values]
+    assert texts == [[1], [1, 2], [1, 2, 3], [1, 9, 3], [4, 5], [2]]
+    assert distinct.lengths.tolist() == [5, 1]
+    assert [texts[place] for place in row_of] == [TEXTS[row] for row in candidates.values]
 
 
 def test_the_vocabulary_in_blocks_changes_nothing():
@@ -117,8 +138,8 @@ def test_a_text_beyond_the_reach_of_attention_is_refused():
     ids=["bloom", "mamba"],
 )
 def test_an_lm_that_cannot_read_a_tree_is_refused(config):
-    with pytest.raises(ValueError, match=r"scores=fused: \w+ForCausalLM .*reads? a tree of texts"):
-        check_tree_attention(random_encoder(config))
+    with pytest.raises(ValueError, match=r"key: \w+ForCausalLM .*reads? a tree of texts.*; take another, or"):
+        check_tree_attention(random_encoder(config), "key", "another")
 
 
 def test_a_model_that_is_not_finite_is_refused():
@@ -143,6 +164,11 @@ def test_a_tree_has_one_node_per_distinct_beginning(rows):
         assert tree.parents[path].tolist() == [ROOT, *path[:-1]]
         assert tree.depths[path].tolist() == list(range(len(row)))
     assert all(tree.parents < np.arange(len(tree.parents)))
+    spelt = []  # what each node stands for
+    for parent, token in zip(tree.parents.tolist(), tree.tokens.tolist(), strict=True):
+        spelt.append((*(spelt[parent] if parent != ROOT else ()), token))
+    assert [spelt[node] for node in np.argsort(tree.places)] == sorted(beginnings)
+    assert [spelt[node] for node in tree.ends(np.arange(len(rows)))] == [tuple(row) for row in rows]
 
 
 @given(token_rows, st.data())

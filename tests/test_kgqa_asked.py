@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kalm.config import QaTask, QuestionsFormat
+from kalm.graph.aliases import read_aliases
 from kalm.graph.knowledge_graph import SPLITS, KnowledgeGraph
 from kalm.graph.sources import load_graph
 from kalm.kgqa.asked import NO_ANSWER, NO_TOPIC, SCORED, Asked, ask_entities, ask_relations, ask_truth, sample_triples
-from kalm.kgqa.question_files import read_aliases, read_questions, sample_questions
+from kalm.kgqa.question_files import read_questions, sample_questions
 from kalm.kgqa.scoring import Vocabulary
 from kalm.kgqa.shots import Shots, TriplePool, question_pool
 
@@ -126,7 +127,7 @@ field = st.text(st.characters(exclude_characters="\t\n\r\0[]|", exclude_categori
 def test_what_is_written_is_read(tmp_path_factory, toy_graph, rows):
     text = "".join(f"{question}\t{'|'.join(answers)}\n" for question, answers in rows)
     asked, _ = read(tmp_path_factory.mktemp("q"), toy_graph, "\ufeff" + text)
-    assert [question.text for question in asked] == [question.strip() for question, _ in rows]
+    assert [question.text for question in asked] == [" ".join(question.split()) for question, _ in rows]
     for question, (_, answers) in zip(asked, rows, strict=True):
         meant = [ENTITIES.named(answer) for answer in dict.fromkeys(answer.strip() for answer in answers)]
         assert set(question.known) == {place for ids in meant for place in ids}

@@ -7,7 +7,7 @@ from conftest import NAMES, make_encoder
 
 from kalm.config import QaTask
 from kalm.kgqa.asked import Asked, ask_entities
-from kalm.kgqa.likelihood import option_scores, rank_options, text_scores
+from kalm.kgqa.likelihood import NUM_RANKED, num_ranked, option_scores, rank_options, text_scores
 from kalm.kgqa.name_trie import NameTrie
 from kalm.kgqa.options import own_entities
 from kalm.kgqa.prompts import OwnPrompts
@@ -118,6 +118,15 @@ def test_an_option_that_cannot_be_written_comes_last(wide_encoder, prompts, rank
     scores = option_scores(wide_encoder, prompts, trie, 3, ranking)
     assert np.isneginf(scores[:, 1]).all()
     assert np.isfinite(scores[:, [0, 2]]).all()
+
+
+def test_by_default_fewer_questions_are_ranked_the_more_names_are_read(options, monkeypatch):
+    num_tokens = len(options.trie.tree.tokens)
+    assert num_ranked(None, options.trie) == NUM_RANKED
+    for budget, expected in ((10 * num_tokens, 10), (10 * num_tokens - 1, 9), (num_tokens - 1, 0)):
+        monkeypatch.setattr("kalm.kgqa.likelihood.TOKENS_RANKED", budget)
+        assert num_ranked(None, options.trie) == expected
+    assert [num_ranked(wanted, options.trie) for wanted in (0, 5, 10**6)] == [0, 5, 10**6]
 
 
 def test_blocks_of_prompts_change_no_rank(wide_encoder, prompts, asked, options, ranking, monkeypatch):

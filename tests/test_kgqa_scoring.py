@@ -1,12 +1,10 @@
 """What counts as a right answer, against plain definitions."""
 
-from math import comb
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kalm.kgqa.scoring import Vocabulary, mcnemar, normalise, score, token_f1
+from kalm.kgqa.scoring import Vocabulary, normalise, score, token_f1
 
 
 @pytest.mark.parametrize(
@@ -116,15 +114,3 @@ def test_scores_of_sets():
     assert not scored("Bob", own=None, known=(0, 2)).exact_set, "too few answers"
     assert not scored("Bob", "bob", own=None, known=(0, 2)).exact_set, "one of them twice"
     assert scored("dog", "Bob", own=None, known=(0, 2)).recall == 0.5
-
-
-@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=20))
-def test_mcnemar_equals_the_sum_of_binomial_probabilities(pairs):
-    found = mcnemar([a for a, _ in pairs], [b for _, b in pairs])
-    b = sum(x and not y for x, y in pairs)
-    c = sum(y and not x for x, y in pairs)
-    assert (found["only_first"], found["only_second"]) == (b, c)
-    total = b + c
-    # two-sided: all splits that are not more likely than this one; symmetric, so twice the tail
-    tail = sum(comb(total, k) for k in range(min(b, c) + 1)) / 2**total
-    assert found["p"] == pytest.approx(min(1.0, 2 * tail))

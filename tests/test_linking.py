@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rationale_config import rationales_config
 
-from kalm.kgqa.question_file import read_question_lines, without_brackets
+from kalm.kgqa.question_lines import read_question_lines, without_brackets
 from kalm.rationale.linking import How, Linker
 from kalm.rationale.name_index import NameIndex
 from kalm.rationale.question import Kind, Question, read_questions

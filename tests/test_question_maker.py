@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT, write_toy_graph
 from rationale_config import questions_config
 
-from kalm.kgqa.question_file import read_question_lines
+from kalm.kgqa.question_lines import read_question_lines
 from kalm.rationale.phrases import phrases_of
 from kalm.rationale.question_maker import draw_questions, make_questions
 from kalm.rationale.wording import TOPIC, split_wordings, wordings

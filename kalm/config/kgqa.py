@@ -117,7 +117,7 @@ class KgqaConfig:
     num_answers: int  # answers written per question, best first; at most num_beams
     max_new_tokens: int  # a longer answer is cut
     max_hops: int  # triples in a path, with decoding=paths
-    rank_questions: int | None  # questions per task whose candidates are all ranked; null: all of them, 0: none
+    rank_questions: int | None  # questions per task whose candidates are all ranked; null: 100, fewer with many names
     filter: list[str]  # splits whose triples are known answers
     ties: Ties  # where the true answer stands among equal scores
     aliases: str | None  # further names of entities: a file of lines `label<TAB>name|name`
@@ -135,7 +135,7 @@ class KgqaConfig:
         require(self.num_questions is None or self.num_questions >= 1, "num_questions", self.num_questions,
                 "a whole number >= 1, or null for all")  # fmt: skip
         require(self.rank_questions is None or self.rank_questions >= 0, "rank_questions", self.rank_questions,
-                "a whole number >= 0, or null for all")  # fmt: skip
+                "a whole number >= 0, or null for what takes minutes")  # fmt: skip
         for key, least in (("seed", 0), ("shots", 0), ("max_bad_lines", 0), ("num_beams", 1), ("num_answers", 1),
                            ("max_new_tokens", 1), ("max_hops", 1)):  # fmt: skip
             require_at_least(key, getattr(self, key), least)

@@ -8,12 +8,12 @@ import torch
 from kalm.config import Direction, KnowledgeConfig
 from kalm.evaluation.breakdown import Grouping, answer_frequency, num_training_triples
 from kalm.evaluation.generation import log_probabilities
-from kalm.evaluation.progress import Progress
 from kalm.evaluation.questions import Questions
 from kalm.evaluation.ranking import Ranks
 from kalm.evaluation.shortlist import Floats
 from kalm.graph.knowledge_graph import HEAD, RELATION, TAIL, KnowledgeGraph, add_inverses
 from kalm.model.dual_view_lm import DualViewLM
+from kalm.progress import Progress
 from kalm.text.prefix_tree import PrefixTree
 from kalm.text.ragged import Ids, RaggedArray, join_rows
 from kalm.text.token_table import TokenTable
@@ -82,7 +82,7 @@ def rank_as_text(
 ) -> Ranks:
     """Filtered ranks of the answers by log p(text | query) / length^beta, among the candidates.
 
-    A query that several facts ask is read once. Equal texts have equal scores and tie.
+    A query that several facts ask is read once. Entities of one text tie.
 
     Args:
         encoder, table: the LM and the segments; the query is the completion's, the text is the tail's.
@@ -95,8 +95,6 @@ def rank_as_text(
         ValueError: the LM's attention does not reach over query and text, or a result is not finite.
     """
     questions = facts.questions
-    first, text_of = table.tails.distinct(np.arange(questions.graph.num_entities))
-    twins = first[text_of]  # equal texts are scored once: read in different forwards they would differ by rounding
     asked, asked_of = np.unique(questions.directed[:, [HEAD, RELATION]], axis=0, return_inverse=True)
     order = np.argsort(asked_of, kind="stable")
     counts = np.empty((3, len(questions)), dtype=np.int64)
@@ -105,10 +103,8 @@ def rank_as_text(
         for start in range(0, len(asked), at_once):
             block = asked[start : start + at_once]
             rows = order[slice(*np.searchsorted(asked_of[order], [start, start + len(block)]))]
-            places, true_texts = asked_of[rows] - start, twins[questions.directed[rows, TAIL]]
-            of_candidates, of_true = _scores(
-                encoder, table, tree, block, twins[facts.candidates], places, true_texts, config
-            )
+            places, true_ids = asked_of[rows] - start, questions.directed[rows, TAIL]
+            of_candidates, of_true = _scores(encoder, table, tree, block, facts.candidates, places, true_ids, config)
             for part in np.array_split(np.arange(len(rows)), -(-len(rows) // at_once)):
                 scores = of_candidates[places[part]]
                 counts[:, rows[part]] = _count(facts, rows[part], scores, of_true[part])

@@ -26,6 +26,7 @@ from kalm.text.ragged import Ids, RaggedArray, join_rows, run_positions
 from kalm.text.token_table import TokenTable
 
 CHOICE_SPLIT, CHOICE_FILTER = "valid", ("train", "valid")  # test is not looked at while weights are chosen
+_WITHOUT = "scores=embedding"  # what an LM that cannot read a tree is told to take
 
 
 class Evidence(NamedTuple):
@@ -104,7 +105,7 @@ class Reranker:
         ranking: RankingConfig,
         config: FusedConfig,
     ) -> None:
-        check_tree_attention(encoder)
+        check_tree_attention(encoder, "scores=fused", _WITHOUT)
         self._encoder = encoder
         self._table = table
         self._tree = PrefixTree.from_rows(table.tails)
@@ -119,7 +120,7 @@ class Reranker:
         directed = np.concatenate([questions.directed, self._valid.directed])
         longest = table.completion_heads.lengths_of(directed[:, HEAD])
         longest += table.completion_relations.lengths_of(directed[:, RELATION])
-        check_reach(encoder, int(longest.max()) + self._tree.max_length)
+        check_reach(encoder, int(longest.max()) + self._tree.max_length, _WITHOUT)
 
     def rank(self, index: EntityIndex, queries: Tensor, by_embedding: Ranks) -> Fused:
         """Ranks by generation alone and by both, each with the weights that do best on valid.

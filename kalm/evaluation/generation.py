@@ -41,14 +41,14 @@ def log_probabilities(
     """How likely each query's candidates are: log p(text | query), the sum over the text's tokens.
 
     A query is read once and its keys and values are kept. Then the tree of its candidates' texts is read in one
-    forward, in which a token sees the query and its own ancestors. So texts that begin alike share the work, and equal
-    texts have equal scores.
+    forward, or in parts, in which a token sees the query and its own ancestors. Texts that begin alike stand side by
+    side there and share the work. Equal texts of a query are read once: their scores are equal to the last bit.
 
     Args:
         encoder: the LM.
         queries: token rows, Q of them.
         tree: of all texts, such as the tails of a token table.
-        candidates: rows of the tree to score, per query; of many, those that begin alike best stand side by side.
+        candidates: rows of the tree to score, per query; each has a token.
         batch_tokens: tokens encoded at once, padding included.
         logit_memory_mib: MiB for logits over the vocabulary.
 
@@ -59,6 +59,7 @@ def log_probabilities(
         ValueError: the LM's attention does not reach over query and text, or a result is not finite.
     """
     check_reach(encoder, int(queries.lengths.max(initial=0)) + tree.max_length)
+    candidates, row_of = _distinct(tree, candidates)
     # tokens of candidates before each, from its query's first on
     num_tokens = np.concatenate([[0], tree.paths.lengths_of(candidates.values.astype(np.int64)).cumsum()])
     tree_tokens = np.diff(num_tokens[candidates.offsets])
@@ -78,10 +79,20 @@ def log_probabilities(
             scores[places[chosen]] = _score(encoder, read, parts_of_tree, logit_memory_mib)
     encoder.train(was_training)
     check_finite(scores)
-    return scores
+    return np.asarray(scores[row_of])
 
 
-def check_tree_attention(encoder: DualViewLM, key: str = "scores=fused", without: str = "scores=embedding") -> None:
+def _distinct(tree: PrefixTree, candidates: RaggedArray) -> tuple[RaggedArray, Ids]:
+    """Each query's different texts in the tree's order; and for each candidate which of all these is its text."""
+    owners = np.repeat(np.arange(len(candidates)), candidates.lengths)
+    ends = tree.ends(candidates.values.astype(np.int64))
+    keys = owners * len(tree.tokens) + tree.places[ends]
+    _, first, row_of = np.unique(keys, return_index=True, return_inverse=True)
+    counts = np.bincount(owners[first], minlength=len(candidates))
+    return RaggedArray.from_lengths(candidates.values[first], counts), row_of
+
+
+def check_tree_attention(encoder: DualViewLM, key: str, without: str) -> None:
     """Compare texts read as a tree with the same texts read one by one.
 
     Args:
@@ -125,8 +136,13 @@ def check_finite(log_probabilities: NDArray[np.float64]) -> None:
         raise ValueError("the model gives log-probabilities that are not finite (nan or inf); train it again")
 
 
-def check_reach(encoder: DualViewLM, num_tokens: int) -> None:
+def check_reach(encoder: DualViewLM, num_tokens: int, without: str | None = None) -> None:
     """Every layer's attention is to reach over so many tokens.
+
+    Args:
+        encoder: the LM.
+        num_tokens: of a query with its longest answer.
+        without: a setting that does not need it, for the message.
 
     Raises:
         ValueError: that of one does not.
@@ -136,7 +152,7 @@ def check_reach(encoder: DualViewLM, num_tokens: int) -> None:
     for key, reach in reaches.items():
         if reach is not None and reach < num_tokens:
             raise ValueError(f"a query with its longest answer has {num_tokens} tokens, and the LM's {key} is {reach}; "
-                             "shorten the texts, or rank with scores=embedding")  # fmt: skip
+                             f"shorten the texts{'' if without is None else f', or take {without}'}")  # fmt: skip
 
 
 def read_queries(encoder: DualViewLM, tokens: Ids, lengths: Ids) -> ReadQueries:

@@ -15,14 +15,13 @@ from kalm.evaluation.knowledge_summary import (
     SYSTEMS,
     fact_lines,
     in_words,
-    low_high,
     relation_table,
     share_table,
     summarise,
 )
 from kalm.evaluation.loaded_run import LoadedRun, load_run, load_untrained
 from kalm.evaluation.ranking import Ranks
-from kalm.evaluation.report import print_columns
+from kalm.evaluation.report import low_high, print_columns
 from kalm.provenance import environment, write_json, write_text
 from kalm.text.prefix_tree import PrefixTree
 
@@ -44,7 +43,7 @@ def evaluate_knowledge(config: KnowledgeConfig) -> None:
             texts, or its attention does not reach over query and text.
     """
     run = load_run(Path(config.run).expanduser())
-    check_tree_attention(run.encoder)
+    check_tree_attention(run.encoder, "eval/knowledge.py", "eval/kgc.py")
     facts = draw_facts(run.graph, config)
     print(f"{len(facts.questions):,} questions about {facts.fact_of[-1] + 1:,} facts, "
           f"{len(facts.candidates):,} candidates", flush=True)  # fmt: skip
@@ -115,7 +114,7 @@ def print_knowledge(result: dict[str, Any], folder: Path) -> None:
     print_columns(title, *share_table(result, "overall"), in_words(result))
     for name, found in result["differences"].items():
         p_value = found["mcnemar"]["p_value"]
-        print(f"{name}: {found['difference']:+.3f} {low_high(found['interval'])}, McNemar p {p_value:.2g}")
+        print(f"{name}: {found['difference']:+.3f} ({low_high(found['interval'], sign='+')}), McNemar p {p_value:.2g}")
     print_columns("by the training triples of the answer", *share_table(result, "by_frequency"))
     columns, rows = relation_table(result)
     shown = "" if len(rows) <= MAX_RELATIONS else f"the {MAX_RELATIONS} with most questions of {len(rows)}; "

@@ -10,7 +10,7 @@ from kalm.evaluation.facts import Facts
 from kalm.evaluation.paired import compare_ratio, mcnemar, ratio
 from kalm.evaluation.questions import DIRECTIONS
 from kalm.evaluation.ranking import Ranks
-from kalm.evaluation.report import describe_query
+from kalm.evaluation.report import describe_query, low_high
 from kalm.graph.knowledge_graph import TAIL
 
 SYSTEMS = {"base_text": "base, text", "text": "tuned, text", "embedding": "tuned, embedding"}
@@ -84,7 +84,7 @@ def share_table(result: dict[str, Any], grouping: str) -> tuple[list[str], list[
     systems = [name for name in SYSTEMS if name in result["overall"]["all"]]
     rows = [
         [group, f"{found['count']:,}",
-         *(f"{found[name]['value']:.3f} {low_high(found[name]['interval'])}" for name in systems)]
+         *(f"{found[name]['value']:.3f} ({low_high(found[name]['interval'])})" for name in systems)]
         for group, found in result[grouping].items()
     ]  # fmt: skip
     return ["", "questions", *(SYSTEMS[name] for name in systems)], rows
@@ -108,7 +108,3 @@ def in_words(result: dict[str, Any]) -> str:
         f"{protocol['num_facts']:,} of {protocol['num_training_triples']:,} training triples, {protocol['facts']}; "
         f"{protocol['weights']}; intervals: {protocol['intervals']}"
     )
-
-
-def low_high(interval: list[float] | None) -> str:
-    return "" if interval is None else f"({interval[0]:.3f} to {interval[1]:.3f})"

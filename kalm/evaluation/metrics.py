@@ -63,17 +63,6 @@ def paired_differences(
     }
 
 
-def mean_intervals(values: Column, clusters: NDArray[np.int64]) -> Column:
-    """Bootstrap 95 % interval (percentiles) of the mean of each column, (columns, 2).
-
-    Args:
-        values: (Q, columns).
-        clusters: (Q,); rows of one cluster are drawn together.
-    """
-    outside = (1 - CONFIDENCE) / 2
-    return np.asarray(np.quantile(resampled(values, clusters), [outside, 1 - outside], axis=0).T)
-
-
 def _per_query(ranks: Column, num_candidates: Column) -> Column:
     """What is averaged over queries, (Q, metrics): the last column is the chance rank, for the index."""
     hits = [ranks <= k for k in HITS_AT]
@@ -105,6 +94,10 @@ def resampled(values: Column, clusters: NDArray[np.int64]) -> Column:
 
 
 def _percentiles(drawn: Column) -> dict[str, list[float]]:
+    return dict(zip(METRICS, percentiles(drawn).tolist(), strict=True))
+
+
+def percentiles(drawn: Column) -> Column:
+    """The interval that holds the middle 95 % of the resamples, (..., 2), of (resamples, ...)."""
     outside = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(drawn, [outside, 1 - outside], axis=0)
-    return {name: [float(low[place]), float(high[place])] for place, name in enumerate(METRICS)}
+    return np.moveaxis(np.quantile(drawn, [outside, 1 - outside], axis=0), 0, -1)

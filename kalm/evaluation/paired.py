@@ -1,11 +1,12 @@
 """Two systems asked the same: shares of right answers, ratios of totals, and whether they differ."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kalm.evaluation.metrics import CONFIDENCE, Column, resampled
+from kalm.evaluation.metrics import Column, percentiles, resampled
 
 Flags = NDArray[np.bool_]  # (n,), whether each question was answered rightly
 Clusters = NDArray[np.int64]  # (n,), what is drawn together, since it is no independent trial
@@ -68,10 +69,23 @@ def compare_ratio(first: Column, second: Column, denominators: Column, clusters:
     }
 
 
+def means(columns: Mapping[str, Column], clusters: Clusters) -> dict[str, dict[str, Any]]:
+    """The mean of each column with its interval over clusters; each resample draws the same clusters for all.
+
+    Args:
+        columns: by name, (n,) each; of the second less the first for what two systems differ in.
+        clusters: (n,).
+    """
+    drawn = resampled(np.stack(list(columns.values()), axis=1), clusters)
+    return {
+        name: {"value": float(values.mean()), "interval": _interval(drawn[:, place], clusters)}
+        for place, (name, values) in enumerate(columns.items())
+    }
+
+
 def _interval(drawn: Column, clusters: Clusters) -> list[float] | None:
     # one cluster is drawn again and again: it would look certain
     if clusters.min() == clusters.max():
         return None
-    outside = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(drawn, [outside, 1 - outside])
-    return [float(low), float(high)]
+    low_high: list[float] = percentiles(drawn).tolist()
+    return low_high

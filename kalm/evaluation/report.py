@@ -184,6 +184,11 @@ def print_measurements(rows: Sequence[Mapping[str, Any]]) -> None:
     _console().print(table)
 
 
+def low_high(interval: Sequence[float] | None, *, digits: int = 3, sign: str = "") -> str:
+    """An interval in a table; a dash where there is none, as of one cluster alone."""
+    return "–" if interval is None else " - ".join(f"{value:{sign}.{digits}f}" for value in interval)
+
+
 def print_columns(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> None:
     """Rows of texts under their columns' names."""
     table = Table(title=escape(title), caption=escape(caption), title_justify="left", caption_justify="left")

@@ -22,10 +22,12 @@ class Ledger:
 
     Args:
         max_bad_lines: of all files together; one more stops the reading. None is 0 that no key can raise.
+        key: what raises it, for messages.
     """
 
-    def __init__(self, max_bad_lines: int | None = 0) -> None:
+    def __init__(self, max_bad_lines: int | None = 0, key: str = "data.max_bad_lines") -> None:
         self.max_bad_lines = max_bad_lines
+        self.key = key
         self.accounts: list[Account] = []
 
     def open(self, path: Path | str, unit: str = "lines") -> "Account":
@@ -76,13 +78,13 @@ class Account:
         """Count a line that cannot be read.
 
         Raises:
-            ValueError: with it there are more than `data.max_bad_lines`.
+            ValueError: with it there are more than may be.
         """
         place = f"{self.file}:{fault.line}: {fault.reason}"
-        limit = self.ledger.max_bad_lines
+        limit, key = self.ledger.max_bad_lines, self.ledger.key
         if self.ledger.refused + fault.num_lines > (limit or 0):
-            reached = f" (data.max_bad_lines={limit}, and this is one too many)" if limit else ""
-            others = "" if limit is None else f", or leave out and count up to N such {self.unit}: data.max_bad_lines=N"
+            reached = f" ({key}={limit}, and this is one too many)" if limit else ""
+            others = "" if limit is None else f", or leave out and count up to N such {self.unit}: {key}=N"
             raise ValueError(f"{place}{reached}; {fault.remedy}{others}")
         self.refused += fault.num_lines
         if len(self.examples) < NUM_EXAMPLES:

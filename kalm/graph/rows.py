@@ -276,16 +276,34 @@ def count_rows(rows: Rows, ids: pa.Array, account: Account) -> NDArray[np.bool_]
     return ~is_bad
 
 
-def read_rows(path: Path, widths: range) -> Iterator[tuple[int, list[str]]]:
-    """Line number and columns of each line that is not blank, of a small file by tabs.
+def read_rows(
+    path: Path,
+    widths: range,
+    account: Account | None = None,
+    fault: Callable[[list[str]], str | None] = lambda columns: None,
+) -> Iterator[tuple[int, list[str]]]:
+    """Line number and columns of each good line, of a small file by tabs; blank lines are left out.
+
+    Args:
+        path: the file, packed or not.
+        widths: how many columns a line may have; empty text stands for those that it lacks.
+        account: where lines are counted, and how many may be bad; None: not one.
+        fault: what is wrong with the columns of a line, if anything is.
 
     Raises:
-        ValueError: a line has another number of columns, or is not UTF-8 text.
+        ValueError: more lines than may be have another number of columns, a fault, or are not UTF-8 text.
     """
     dialect = Dialect(separator="\t", quotes=False, widths=widths)
-    account = Ledger(max_bad_lines=None).open(path)
+    account = account or Ledger(max_bad_lines=None).open(path)
     for block in read_blocks(path, account):
-        rows = parse_exactly(block, dialect)
-        account.refuse_all(rows.faults)
+        rows = parse_exactly(block, dialect, account.ledger.max_bad_lines or 0)
+        good = []
         for line, *columns in zip(rows.lines, *rows.columns, strict=True):
-            yield line, columns
+            if reason := fault(columns):
+                rows.faults.append(Fault(line, reason, "mend the line"))
+            else:
+                good.append((line, columns))
+        account.refuse_all(rows.faults)
+        account.read += len(good)
+        account.blank += rows.num_blank
+        yield from good

@@ -11,14 +11,14 @@ from kalm.evaluation.triple_classification import Scored, choose_thresholds
 from kalm.graph.knowledge_graph import RELATION, TAIL
 from kalm.kgqa.asked import Asked, triples_of
 from kalm.kgqa.decoding import Answer, decode
-from kalm.kgqa.likelihood import Floats, rank_options, text_scores
+from kalm.kgqa.likelihood import Floats, num_ranked, rank_options, text_scores
 from kalm.kgqa.lines import Found, Line, answered_line, judged_line, question_line
 from kalm.kgqa.options import Options
 from kalm.kgqa.path_beams import Path
 from kalm.kgqa.path_walk import walk_paths
-from kalm.kgqa.progress import shown
 from kalm.kgqa.tasks import Job, Tasks
 from kalm.model.dual_view_lm import DualViewLM
+from kalm.progress import Progress
 from kalm.text.prefix_tree import PrefixTree
 from kalm.text.ragged import Ids, RaggedArray, join_rows
 
@@ -41,7 +41,7 @@ class Answerer:
     """
 
     def __init__(self, name: str, encoder: DualViewLM, run: LoadedRun, tasks: Tasks, config: KgqaConfig) -> None:
-        check_tree_attention(encoder, "kgqa", "eval/kgc.py instead")
+        check_tree_attention(encoder, "eval/kgqa.py", "eval/kgc.py")
         self._name, self._encoder, self._run, self._tasks, self._config = name, encoder, run, tasks, config
 
     def answer(self, job: Job) -> list[Line]:
@@ -71,10 +71,11 @@ class Answerer:
         prompts = job.prompts_of(job.scored)
         first, place_of = prompts.distinct(np.arange(len(prompts)))
         written: list[list[Found]] = []
-        blocks = range(0, len(first), PROMPTS_AT_ONCE)
-        for start in shown(blocks, f"{self._name}, {job.task}: answers to {len(first):,} prompts"):
-            rows = job.scored[first[start : start + PROMPTS_AT_ONCE]]
-            written += self._decode(job, rows, options)
+        with Progress(f"{self._name}, {job.task}: answers to {len(first):,} prompts", len(first)) as progress:
+            for start in range(0, len(first), PROMPTS_AT_ONCE):
+                rows = job.scored[first[start : start + PROMPTS_AT_ONCE]]
+                written += self._decode(job, rows, options)
+                progress.advance(len(rows))
         return {row: written[place] for row, place in zip(job.scored.tolist(), place_of.tolist(), strict=True)}
 
     def _decode(self, job: Job, rows: Ids, options: Options) -> list[list[Found]]:
@@ -115,8 +116,8 @@ class Answerer:
 
     def _rank(self, job: Job, options: Options) -> dict[int, Ranks]:
         """Ranks among all options, for a sample of the questions that is the same for every system."""
-        size, rows = self._config.rank_questions, job.scored
-        if size is not None and size < len(rows):
+        size, rows = num_ranked(self._config.rank_questions, options.trie), job.scored
+        if size < len(rows):
             rows = np.sort(np.random.default_rng(self._config.seed).choice(rows, size, replace=False))
         if len(rows) == 0:
             return {}
@@ -134,16 +135,16 @@ class Answerer:
         answers: dict[int, list[Found]] = {}
         ranks: dict[int, Ranks] = {}
         size = max(1, RELATIONS_AT_ONCE // num_relations)
-        blocks = range(0, len(job.scored), size)
-        for start in shown(
-            blocks, f"{self._name}, {job.task}: {num_relations:,} relations of {len(job.scored):,} pairs"
-        ):
-            rows = job.scored[start : start + size]
-            relations = np.tile(np.arange(num_relations), len(rows))
-            scores = self._continued(job, np.repeat(rows, num_relations), relations).reshape(len(rows), -1)
-            for row, own in zip(rows.tolist(), scores, strict=True):
-                answers[row] = self._best(own, job.options)
-                ranks[row] = _relation_ranks(own, job.asked[row])
+        label = f"{self._name}, {job.task}: {num_relations:,} relations of {len(job.scored):,} pairs"
+        with Progress(label, len(job.scored)) as progress:
+            for start in range(0, len(job.scored), size):
+                rows = job.scored[start : start + size]
+                relations = np.tile(np.arange(num_relations), len(rows))
+                scores = self._continued(job, np.repeat(rows, num_relations), relations).reshape(len(rows), -1)
+                for row, own in zip(rows.tolist(), scores, strict=True):
+                    answers[row] = self._best(own, job.options)
+                    ranks[row] = _relation_ranks(own, job.asked[row])
+                progress.advance(len(rows))
         return answers, ranks
 
     def _best(self, scores: Floats, options: Options) -> list[Found]:

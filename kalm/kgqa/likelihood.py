@@ -11,16 +11,22 @@ from kalm.evaluation.generation import log_probabilities
 from kalm.evaluation.ranking import Ranks, filtered_ranks
 from kalm.kgqa.asked import Asked
 from kalm.kgqa.name_trie import NameTrie
-from kalm.kgqa.progress import shown
 from kalm.model.dual_view_lm import DualViewLM
+from kalm.progress import Progress
 from kalm.text.prefix_tree import PrefixTree
 from kalm.text.ragged import Ids, RaggedArray
 
 SCORE = "log p(text and its end | prompt) / number of tokens"
 TOKENS_AT_ONCE = 2**20  # of options, over some prompts, between two signs of life
+NUM_RANKED, TOKENS_RANKED = 100, 2**21  # by default: minutes for a small LM on one CPU core
 BYTES_PER_SCORE = 32  # the score, and what is made on the way to it and to its rank
 
 Floats = NDArray[np.float64]
+
+
+def num_ranked(wanted: int | None, trie: NameTrie) -> int:
+    """Questions whose options are all ranked: the wanted ones, else as many as read `TOKENS_RANKED` tokens of names."""
+    return min(NUM_RANKED, TOKENS_RANKED // len(trie.tree.tokens)) if wanted is None else wanted
 
 
 def option_scores(
@@ -76,12 +82,14 @@ def rank_options(
     fitting = config.score_memory_mib * 2**20 // (BYTES_PER_SCORE * num_options)
     block = max(1, min(fitting, TOKENS_AT_ONCE // len(trie.tree.paths.values)))
     ranks: list[Ranks | None] = [None] * len(asked)
-    for start in shown(range(0, len(first), block), label):
-        values, lengths = prompts.take(first[start : start + block])
-        rows = RaggedArray.from_lengths(values.astype(np.int32), lengths)
-        for place, scores in enumerate(torch.from_numpy(option_scores(encoder, rows, trie, num_options, config))):
-            for row in askers[start + place]:
-                ranks[row] = _ranks(scores, asked[row])
+    with Progress(label, len(first)) as progress:
+        for start in range(0, len(first), block):
+            values, lengths = prompts.take(first[start : start + block])
+            rows = RaggedArray.from_lengths(values.astype(np.int32), lengths)
+            for place, scores in enumerate(torch.from_numpy(option_scores(encoder, rows, trie, num_options, config))):
+                for row in askers[start + place]:
+                    ranks[row] = _ranks(scores, asked[row])
+            progress.advance(len(rows))
     return [found for found in ranks if found is not None]
 
 

@@ -62,7 +62,7 @@ class NameTrie:
         tree = PrefixTree.from_rows(rows)
         child_offsets = tree.child_offsets()
         written = np.flatnonzero(rows.lengths)
-        last_nodes = tree.paths.values[rows.offsets[written + 1] - 1]
+        last_nodes = tree.ends(written)
         counts = np.bincount(last_nodes, minlength=len(tree.tokens))
         ending = written[np.argsort(last_nodes, kind="stable")].astype(np.int32)
         rows_ending = RaggedArray.from_lengths(ending, counts)

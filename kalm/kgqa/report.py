@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kalm.evaluation.metrics import HITS_AT
-from kalm.evaluation.report import print_columns
+from kalm.evaluation.report import low_high, print_columns
 from kalm.evaluation.sections import Table
 
 Result = Mapping[str, Any]
@@ -64,9 +64,14 @@ def rankings(tasks: Mapping[str, Result]) -> Table:
         ranking, metrics = found["ranking"], found["ranking"]["metrics"]
         hits = [f"{metrics[f'hits@{k}']:.3f}" for k in HITS_AT]
         rows.append([task, system, f"{ranking['questions']:,}", f"{metrics['mr']:.2f}", f"{metrics['mrr']:.3f}",
-                     _interval(ranking["intervals"]["mrr"]), *hits])  # fmt: skip
+                     low_high(ranking["intervals"]["mrr"]), *hits])  # fmt: skip
     header = ["task", "system", "asked", "MR", "MRR", "95 %", *(f"Hits@{k}" for k in HITS_AT)]
-    return Table(header, rows, "by log-likelihood per token", "all candidates ranked by their likelihood as text")
+    return Table(
+        header,
+        rows,
+        "by log-likelihood per token; asked: a seeded sample, see rank_questions",
+        "all candidates ranked by their likelihood as text",
+    )
 
 
 def differences(tasks: Mapping[str, Result]) -> Table:
@@ -76,8 +81,8 @@ def differences(tasks: Mapping[str, Result]) -> Table:
             if "mcnemar" not in found or (task == "question" and name in {"own", "filtered"}):
                 continue
             test = found["mcnemar"]
-            rows.append([task, name, f"{found['difference']:+.3f}", _interval(found["interval"], "+"),
-                         f"{test['only_first']:,}", f"{test['only_second']:,}", f"{test['p']:.2g}"])  # fmt: skip
+            rows.append([task, name, f"{found['difference']:+.3f}", low_high(found["interval"], sign="+"),
+                         f"{test['first_only']:,}", f"{test['second_only']:,}", f"{test['p_value']:.2g}"])  # fmt: skip
     header = ["task", "right by", "difference", "95 %", "only base", "only tuned", "p"]
     return Table(header, rows, "p: McNemar's exact test of the questions that one alone has right", "tuned less base")
 
@@ -108,14 +113,12 @@ def _systems(tasks: Mapping[str, Result], metric: str | None = None) -> Iterator
 
 
 def _share(metric: Result) -> tuple[str, str]:
-    return f"{metric['value']:.3f}", _interval(metric["interval"])
+    return f"{metric['value']:.3f}", low_high(metric["interval"])
 
 
 def _narrow(metric: Result) -> str:
     """Value and interval in few characters: `0.040 .000-.120`."""
+    if metric["interval"] is None:
+        return f"{metric['value']:.3f}"
     low, high = (f"{value:.3f}".removeprefix("0") for value in metric["interval"])
     return f"{metric['value']:.3f} {low}-{high}"
-
-
-def _interval(low_high: Sequence[float], sign: str = "") -> str:
-    return " - ".join(f"{value:{sign}.3f}" for value in low_high)

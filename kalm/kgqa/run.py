@@ -8,8 +8,9 @@ from typing import Any
 from kalm.config import Decoding, KgqaConfig
 from kalm.evaluation.loaded_run import LoadedRun, load_run, load_untrained
 from kalm.evaluation.sections import Section, Table, publish
-from kalm.kgqa import likelihood, report
+from kalm.kgqa import report
 from kalm.kgqa.answering import Answerer
+from kalm.kgqa.likelihood import NUM_RANKED, SCORE, num_ranked
 from kalm.kgqa.lines import Line
 from kalm.kgqa.summary import summarise
 from kalm.kgqa.tasks import Job, Tasks
@@ -34,7 +35,8 @@ def ask(config: KgqaConfig) -> dict[str, Any]:
     run = load_run(Path(config.run).expanduser())
     tasks = Tasks(run, config)
     jobs = list(tasks.jobs())
-    for note in _notes(tasks, jobs):
+    notes = _notes(tasks, jobs, config)
+    for note in notes:
         print(note)
     lines = _answers(run, tasks, jobs, config)
     result = {
@@ -50,7 +52,7 @@ def ask(config: KgqaConfig) -> dict[str, Any]:
     print(title)
     report.print_tables(made)
     print(f"files: {run.folder / 'eval' / name}.json and .jsonl")
-    parts: list[str | Table] = [_in_words(result["protocol"]), *_notes(tasks, jobs), *made]
+    parts: list[str | Table] = [_in_words(result["protocol"]), *notes, *made]
     section = re.sub(r"[^\w.]+|__+", "-", name, flags=re.ASCII).strip("-")
     publish(run.folder, Section(name=section, title=f"Questions answered in writing: {name.removeprefix('kgqa-')}",
                                 step=result["step"], parts=parts))  # fmt: skip
@@ -79,13 +81,25 @@ def _answers(run: LoadedRun, tasks: Tasks, jobs: list[Job], config: KgqaConfig) 
     return [line for job, lines in zip(jobs, found, strict=True) for part in (base.answer(job), lines) for line in part]
 
 
-def _notes(tasks: Tasks, jobs: list[Job]) -> list[str]:
+def _notes(tasks: Tasks, jobs: list[Job], config: KgqaConfig) -> list[str]:
     """What is to be known of files and names before any number."""
     notes = [str(account) for account in tasks.accounts]
     if tasks.num_unknown_aliases:
         notes.append(f"aliases: {tasks.num_unknown_aliases:,} lines are of no entity of the graph")
+    notes += [note for job in jobs if (note := _rank_note(job, tasks, config)) is not None]
     tries = {id(job.options.trie): job.options.trie for job in jobs if job.options is not None}
     return [*notes, *dict.fromkeys(line for trie in tries.values() for line in trie.describe_faults())]
+
+
+def _rank_note(job: Job, tasks: Tasks, config: KgqaConfig) -> str | None:
+    """That fewer questions than usual are ranked by default, where that is so."""
+    if config.rank_questions is not None or job.options is None or (tasks.is_own and job.task == "relation"):
+        return None
+    size, usual = num_ranked(None, job.options.trie), min(NUM_RANKED, len(job.scored))
+    if size >= usual:
+        return None
+    return (f"{job.task}: candidates are ranked for {size:,} questions, not {usual:,}, since each reads "
+            f"{len(job.options.trie.tree.tokens):,} tokens of names; rank_questions=N ranks N")  # fmt: skip
 
 
 def _protocol(run: LoadedRun, tasks: Tasks, jobs: list[Job], config: KgqaConfig) -> dict[str, Any]:
@@ -106,14 +120,17 @@ def _protocol(run: LoadedRun, tasks: Tasks, jobs: list[Job], config: KgqaConfig)
         "filter": list(config.filter),
         "ties": config.ties.value,
         "candidates": {job.task: len(job.options.labels) for job in jobs if job.options is not None},
-        "ranked": {"size": config.rank_questions, "score": likelihood.SCORE},
+        "ranked": {
+            "size": {job.task: num_ranked(config.rank_questions, job.options.trie) for job in jobs if job.options},
+            "score": SCORE,
+        },
         "aliases": config.aliases is not None,
     }
     if any(job.task == "classification" for job in jobs):
-        by_score = f"{likelihood.SCORE} of the tail, threshold per relation chosen on valid"
+        by_score = f"{SCORE} of the tail, threshold per relation chosen on valid"
         protocol["classification"] = by_score if own else "yes likelier than no"
     if own and any(job.task == "relation" for job in jobs):
-        protocol["relation"] = f"every relation tried; {likelihood.SCORE} of the tail"
+        protocol["relation"] = f"every relation tried; {SCORE} of the tail"
     return protocol
 
 

@@ -1,4 +1,4 @@
-"""When a written answer is right, and what two systems' answers say together."""
+"""When a written answer is right."""
 
 import re
 import unicodedata
@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from string import punctuation
 from typing import Any
-
-from scipy.stats import binomtest
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 
@@ -136,20 +134,3 @@ def score(
 def _is_own_filtered(meant: Sequence[Collection[int]], own: int, known: Sequence[int]) -> bool:
     """Whether the own answer comes first when answers that are right as well are left out, as a filtered rank does."""
     return next((own in ids for ids in meant if own in ids or set(ids).isdisjoint(known)), False)
-
-
-def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> dict[str, float]:
-    """McNemar's exact test of two systems' right answers to the same questions.
-
-    Of the questions that one system alone has right, either is as likely to be that one where the systems are equally
-    good. Source: McNemar, Psychometrika 12 (1947); exact by the binomial distribution, two-sided.
-
-    Returns:
-        `only_first`, `only_second`: how many questions; `p`: the probability of a split at least as uneven, 1 for none.
-    """
-    pairs = list(zip(first, second, strict=True))
-    only_first = sum(a and not b for a, b in pairs)
-    only_second = sum(b and not a for a, b in pairs)
-    total = only_first + only_second
-    p = float(binomtest(only_second, total, 0.5).pvalue) if total else 1.0
-    return {"only_first": only_first, "only_second": only_second, "p": p}

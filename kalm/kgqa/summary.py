@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kalm.config import Ties
-from kalm.evaluation.metrics import intervals, mean_intervals, rank_metrics
+from kalm.evaluation.metrics import intervals, rank_metrics
+from kalm.evaluation.paired import mcnemar, means
 from kalm.evaluation.triple_classification import binary_metrics
 from kalm.kgqa.asked import SCORED
 from kalm.kgqa.lines import Line
-from kalm.kgqa.scoring import SCORES, mcnemar
+from kalm.kgqa.scoring import SCORES
 
 COMPARED = ("own", "filtered", "known")  # right answers that two systems are compared by
 
@@ -51,12 +52,7 @@ def _system(lines: Sequence[Line], ties: Ties) -> dict[str, Any]:
     if not scored:
         return result
     columns = _columns(scored)
-    names, values = list(columns), np.stack(list(columns.values()), axis=1)
-    low_high = mean_intervals(values, _numbers(scored))
-    result["metrics"] = {
-        name: {"value": float(values[:, place].mean()), "interval": low_high[place].tolist()}
-        for place, name in enumerate(names)
-    }
+    result["metrics"] = means(columns, _numbers(scored))
     # those that are set apart count as wrong here
     right = "right" if "right" in columns else "known"
     result["right_of_all"] = float(columns[right].sum() / len(lines))
@@ -71,16 +67,10 @@ def _system(lines: Sequence[Line], ties: Ties) -> dict[str, Any]:
 def _difference(first: Sequence[Line], second: Sequence[Line]) -> dict[str, Any]:
     """The second system less the first, each measure with its interval, and who alone is right."""
     before, after = _columns(first), _columns(second)
-    names = list(before)
-    values = np.stack([after[name] - before[name] for name in names], axis=1)
-    low_high = mean_intervals(values, _numbers(first))
-    result: dict[str, Any] = {
-        name: {"difference": float(values[:, place].mean()), "interval": low_high[place].tolist()}
-        for place, name in enumerate(names)
-    }
-    for name in names:
-        if name in (*COMPARED, "right"):
-            result[name]["mcnemar"] = mcnemar(before[name].astype(bool).tolist(), after[name].astype(bool).tolist())
+    gains = means({name: after[name] - values for name, values in before.items()}, _numbers(first))
+    result = {name: {"difference": gain["value"], "interval": gain["interval"]} for name, gain in gains.items()}
+    for name in {*COMPARED, "right"} & before.keys():
+        result[name]["mcnemar"] = mcnemar(before[name].astype(bool), after[name].astype(bool))
     return result
 
 

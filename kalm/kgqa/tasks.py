@@ -12,6 +12,7 @@ from kalm.data import read_negatives
 from kalm.evaluation.corruption import corrupt
 from kalm.evaluation.loaded_run import LoadedRun
 from kalm.graph.account import Account
+from kalm.graph.aliases import read_aliases
 from kalm.graph.knowledge_graph import SPLITS, Triples
 from kalm.kgqa.asked import (
     NO_TOPIC,
@@ -25,10 +26,11 @@ from kalm.kgqa.asked import (
     sample_triples,
 )
 from kalm.kgqa.beam_search import beyond_window
+from kalm.kgqa.likelihood import num_ranked
 from kalm.kgqa.options import Options, own_entities, worded
 from kalm.kgqa.path_beams import PathTexts
 from kalm.kgqa.prompts import InstructionPrompts, OwnPrompts, PromptWriter
-from kalm.kgqa.question_files import QuestionFile, read_aliases, read_questions, sample_questions
+from kalm.kgqa.question_files import QuestionFile, read_questions, sample_questions
 from kalm.kgqa.scoring import Vocabulary
 from kalm.kgqa.shots import Shots, TriplePool, question_pool
 from kalm.text.prefix_tree import PrefixTree
@@ -197,7 +199,7 @@ class Tasks:
             return int(self.table.completion_relations.lengths.max()) + int(self.table.tails.lengths.max())
         if options is None:
             return int(self.words.lengths.max())
-        is_named = config.decoding is Decoding.constrained or config.rank_questions != 0
+        is_named = config.decoding is Decoding.constrained or num_ranked(config.rank_questions, options.trie) > 0
         written = config.max_new_tokens if config.decoding is Decoding.free else 1
         if config.decoding is Decoding.paths:
             written = self.path_texts.max_length(config.max_hops)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kalm.config import LinkingConfig
+from kalm.graph.aliases import read_aliases
 from kalm.graph.knowledge_graph import KnowledgeGraph
-from kalm.graph.rows import read_rows
 from kalm.rationale.name_index import NameIndex
 from kalm.rationale.question import Kind, Question
 
@@ -132,12 +132,8 @@ class Linker:
         if not place.is_file():
             raise ValueError(f"linking.aliases: there is no file {path}; expected lines of `label<TAB>name|name`")
         # of an entity that the graph lacks there is nothing to link
-        return [
-            (self._ids[label], alias)
-            for _, (label, aliases) in read_rows(place, range(2, 3))
-            for alias in aliases.split("|")
-            if label in self._ids
-        ]
+        aliases, _ = read_aliases(place, self._graph, max_bad_lines=None)
+        return [(entity, alias) for entity, names in aliases.items() for alias in names]
 
 
 def own_linker(dotted: str) -> OwnLinker:

@@ -9,7 +9,7 @@ from typing import Any
 from kalm.graph.account import Ledger
 from kalm.graph.files import PACKED, read_blocks
 from kalm.graph.formats.json_text import parse_json
-from kalm.kgqa.question_file import read_question_lines
+from kalm.kgqa.question_lines import read_question_lines
 
 KEYS = ("question", "answers", "answer", "choices", "kind", "id", "links", "answer_links")
 FORM = '{"question": "...", "answers": ["...", ...]}; with choices, {"question", "choices", "answer"}'

@@ -11,7 +11,7 @@ import numpy as np
 from kalm.config import Phrase, QuestionsConfig
 from kalm.data import read_graph
 from kalm.graph.knowledge_graph import SPLITS, KnowledgeGraph
-from kalm.kgqa.question_file import without_brackets
+from kalm.kgqa.question_lines import without_brackets
 from kalm.provenance import write_json, write_text
 from kalm.rationale.phrases import phrases_of
 from kalm.rationale.wording import TOPIC, Walk, split_wordings, wordings

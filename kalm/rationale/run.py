@@ -9,6 +9,7 @@ from typing import Any
 
 from kalm.config import RationalesConfig
 from kalm.data import read_graph
+from kalm.progress import Progress
 from kalm.provenance import environment, file_digest, write_json
 from kalm.rationale.assembly import build_maker
 from kalm.rationale.cost import Estimate, estimate
@@ -16,7 +17,6 @@ from kalm.rationale.endpoint import EndpointGenerator
 from kalm.rationale.generators import Generator
 from kalm.rationale.line_file import LineFile
 from kalm.rationale.maker import Maker
-from kalm.rationale.progress import Progress
 from kalm.rationale.question import read_questions
 from kalm.rationale.record import as_record
 from kalm.rationale.resuming import config_digest, num_records
@@ -114,11 +114,15 @@ def _write(
     digests: dict[str, str],
 ) -> None:  # fmt: skip
     questions = islice(read_questions(qa), num_done, None)
-    with Progress(num_questions, num_done) as progress:
+    if num_done:
+        print(f"{num_done:,} of {num_questions:,} questions are done already; going on", flush=True)
+    num_ok = 0
+    with Progress("rationales", num_questions, num_done) as progress:
         while block := list(islice(questions, config.at_once)):
             cases = maker.make(block)
             file.append(as_record(case, maker.graph, maker.generator.description, digests) for case in cases)
-            progress.advance(len(cases), sum(case.is_ok for case in cases))
+            num_ok += sum(case.is_ok for case in cases)
+            progress.advance(len(cases), f"{num_ok:,} ok")
 
 
 def _paid(generator: Generator) -> dict[str, Any] | None:

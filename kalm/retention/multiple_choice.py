@@ -14,9 +14,9 @@ from kalm.config import Answers
 from kalm.evaluation.encoding import batches_by_cost
 from kalm.evaluation.generation import next_token_log_probabilities
 from kalm.evaluation.paired import accuracy, compare_accuracy
-from kalm.evaluation.progress import Progress
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.model.loading import max_positions
+from kalm.progress import Progress
 from kalm.retention.exam import LETTERS, Question, Subject
 from kalm.text.batch import pad_rows
 from kalm.text.ragged import Ids, RaggedArray, run_positions

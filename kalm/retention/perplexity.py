@@ -15,8 +15,8 @@ from transformers import PreTrainedTokenizerFast
 from kalm.evaluation.encoding import batches_by_cost
 from kalm.evaluation.generation import next_token_log_probabilities
 from kalm.evaluation.paired import compare_ratio, ratio
-from kalm.evaluation.progress import Progress
 from kalm.model.dual_view_lm import DualViewLM
+from kalm.progress import Progress
 from kalm.retention.raw_text import Window, read_pieces, tokenise, windows
 from kalm.text.batch import pad_rows
 from kalm.text.ragged import RaggedArray, run_positions

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from kalm.evaluation.report import print_columns
+from kalm.evaluation.report import low_high, print_columns
 from kalm.evaluation.sections import Section, Table
 
 HEADER = ("", "base", "tuned", "tuned less base", "95 %", "McNemar's p")
@@ -76,7 +76,7 @@ def _about_text(text: dict[str, Any]) -> str:
 def _about_exam(exam: dict[str, Any]) -> str:
     protocol, test = exam["protocol"], exam["difference"]["mcnemar"]
     count = exam["base"]["count"]
-    intervals = (f"{system} {_interval(exam[system]['interval'])}" for system in ("base", "tuned"))
+    intervals = (f"{system} {low_high(exam[system]['interval'], digits=4)}" for system in ("base", "tuned"))
     return (
         f"{exam['folder']}: {count:,} questions, {protocol['shots']}-shot; 95 % of {', '.join(intervals)}; "
         f"score: {protocol['score']}; chance {exam['chance']:.3f}; "
@@ -89,13 +89,9 @@ def _compared(found: dict[str, Any]) -> tuple[str, str, str]:
     test = found.get("mcnemar")
     return (
         f"{found['difference']:+.4f}",
-        _interval(found["interval"], sign="+"),
+        low_high(found["interval"], digits=4, sign="+"),
         "–" if test is None else f"{test['p_value']:.3g}",
     )
-
-
-def _interval(interval: list[float] | None, sign: str = "") -> str:
-    return "–" if interval is None else " - ".join(f"{value:{sign}.4f}" for value in interval)
 
 
 def _with_error(score: dict[str, float | None]) -> str:

@@ -20,18 +20,25 @@ class PrefixTree:
         tokens: last token of each beginning, (M,), int64.
         parents: the beginning without that token, (M,), int64; ROOT for a row's first.
         depths: tokens before it, (M,), int64.
+        places: in a walk through the tree, children after parents by ascending token, (M,), int64: in their order
+            beginnings that share most stand side by side.
         paths: the nodes of each row, from its first token to its last.
     """
 
     tokens: Ids
     parents: Ids
     depths: Ids
+    places: Ids
     paths: RaggedArray
 
     @property
     def max_length(self) -> int:
         """Tokens of the longest row."""
         return int(self.depths.max()) + 1
+
+    def ends(self, rows: Ids) -> Ids:
+        """The last node of each of some rows with a token; equal rows have the same."""
+        return self.paths.values[self.paths.offsets[rows + 1] - 1].astype(np.int64)
 
     def child_offsets(self) -> Ids:
         """The children of node n are those from the (n + 1)st of these to the next, by ascending token, (M + 2,)."""
@@ -59,7 +66,29 @@ class PrefixTree:
         parents, tokens = np.divmod(np.concatenate(nodes), num_tokens)
         parents += ROOT
         depths = np.repeat(np.arange(len(nodes)), [len(level) for level in nodes])
-        return cls(tokens=tokens, parents=parents, depths=depths, paths=RaggedArray(path_values, rows.offsets))
+        return cls(
+            tokens=tokens,
+            parents=parents,
+            depths=depths,
+            places=_places(parents, [len(level) for level in nodes]),
+            paths=RaggedArray(path_values, rows.offsets),
+        )
+
+
+def _places(parents: Ids, level_sizes: list[int]) -> Ids:
+    """Where a walk comes to each node, of a tree whose nodes are numbered depth by depth and there by parent."""
+    ends = np.cumsum(level_sizes)
+    levels = [slice(end - size, end) for end, size in zip(ends, level_sizes, strict=True)]
+    sizes = np.ones(len(parents), dtype=np.int64)  # nodes from here on down
+    for level in reversed(levels[1:]):
+        np.add.at(sizes, parents[level], sizes[level])
+    places = np.empty(len(parents), dtype=np.int64)
+    for level in levels:
+        before = sizes[level].cumsum() - sizes[level]  # in the whole depth
+        above, first, of = np.unique(parents[level], return_index=True, return_inverse=True)
+        start = np.where(above == ROOT, 0, places[above] + 1)
+        places[level] = (start - before[first])[of] + before
+    return places
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

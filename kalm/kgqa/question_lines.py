@@ -4,7 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from kalm.graph.account import Account
 from kalm.graph.rows import read_rows
+
+SEPARATOR = "|"  # between answers
+WITH_ANSWERS, ANSWERS_OR_NONE = range(2, 3), range(1, 3)  # columns of a line
 
 
 class QuestionLine(NamedTuple):
@@ -16,19 +20,29 @@ class QuestionLine(NamedTuple):
     answers: tuple[str, ...]  # each once; none where the line has none
 
 
-def read_question_lines(path: Path) -> Iterator[QuestionLine]:
+def read_question_lines(
+    path: Path, columns: range = ANSWERS_OR_NONE, account: Account | None = None
+) -> Iterator[QuestionLine]:
     """The questions of a file, packed or not, in bounded memory; blank lines are left out.
 
+    Args:
+        path: the file.
+        columns: WITH_ANSWERS or ANSWERS_OR_NONE; an answer's column may be empty in both.
+        account: where lines are counted, and how many may be bad; None: not one.
+
     Raises:
-        ValueError: a line has not one or two columns, has no question, or is not UTF-8 text.
+        ValueError: more lines than may be have too few or too many columns, no question, or are not UTF-8 text.
     """
-    for line, (marked, *rest) in read_rows(path, range(1, 3)):
+    for line, (marked, *rest) in read_rows(path, columns, account, _fault):
         text, topics = without_brackets(marked)
-        if not text:
-            raise ValueError(f"{path}:{line}: no question; expected `question with the [topic]`, a tab, and answers "
-                             "with | between them")  # fmt: skip
-        answers = (answer.strip() for answer in "".join(rest).split("|"))
+        answers = (answer.strip() for answer in "".join(rest).split(SEPARATOR))
         yield QuestionLine(line, text, topics, tuple(dict.fromkeys(filter(None, answers))))
+
+
+def _fault(columns: list[str]) -> str | None:
+    if without_brackets(columns[0])[0]:
+        return None
+    return "no question; expected `question with the [topic]`, a tab, and answers with | between them"
 
 
 def without_brackets(marked: str) -> tuple[str, tuple[str, ...]]:
