@@ -10,8 +10,12 @@ from plain_engine import assert_same_gradients
 WORKER = Path(__file__).with_name("distributed_worker.py")
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory, table, toy_graph, tokenizer, offline_environment, warm_python) -> dict[int, list[dict]]:
+@pytest.fixture(
+    scope="module", params=[pytest.param((1, 2), id="2"), pytest.param((1, 2, 4), marks=pytest.mark.slow, id="4")]
+)
+def results(
+    request, tmp_path_factory, table, toy_graph, tokenizer, offline_environment, warm_python
+) -> dict[int, list[dict]]:
     """By number of processes, what each of them found."""
     folder = tmp_path_factory.mktemp("distributed")
     # both directions, a queue and hard negatives: whatever crosses ranks
@@ -23,7 +27,7 @@ def results(tmp_path_factory, table, toy_graph, tokenizer, offline_environment, 
     # 24 rows whose lengths differ, so a mean of per-rank means would be another number
     torch.save((objective, table, directed[:24], hard, directed[20:28], raw_windows(12)), folder / "task.pt")
     found = {}
-    for num_workers in (1, 2, 4):
+    for num_workers in request.param:
         workers = [
             warm_python.start([WORKER, folder, rank, num_workers], environment=offline_environment)
             for rank in range(num_workers)
@@ -57,8 +61,8 @@ def test_the_balance_of_the_terms_does_not_depend_on_the_number_of_processes(res
         ]
         ratios.append(float(first / other) for other in others)
     completion, retention = zip(*ratios, strict=True)
-    assert completion == pytest.approx([completion[0]] * 3, rel=1e-5)
-    assert retention == pytest.approx([retention[0]] * 3, rel=1e-5)
+    assert completion == pytest.approx([completion[0]] * len(results), rel=1e-5)
+    assert retention == pytest.approx([retention[0]] * len(results), rel=1e-5)
 
 
 def test_negatives_of_the_own_share_are_those_of_that_share_alone(results):

@@ -92,19 +92,23 @@ def test_the_command_measures_both_models_and_adds_to_the_page(folder, warm_pyth
 
 
 @pytest.mark.parametrize(
-    ("override", "message"),
+    ("changes", "message"),
     [
-        ("num_vectors=2", "num_vectors must be a whole number >= 3, got 2"),
-        ("split=all", "split must be train, valid or test, got 'all'"),
-        ("k=0", "k must be a whole number >= 1, got 0"),
-        ("run=nowhere", "nowhere"),
-        ("seeds=1", "seeds"),
+        ({"num_vectors": 2}, "num_vectors must be a whole number >= 3, got 2"),
+        ({"split": "all"}, "split must be train, valid or test, got 'all'"),
+        ({"k": 0}, "k must be a whole number >= 1, got 0"),
     ],
 )
-def test_a_mistake_is_one_line(override, message, folder, warm_python, offline_environment, tmp_path):
+def test_a_bad_value_is_refused_with_its_key(changes, message):
+    with pytest.raises(ValueError, match=message):
+        replace(config_of(), **changes)
+
+
+@pytest.mark.parametrize("override", ["run=nowhere", "seeds=1"])
+def test_a_mistake_is_one_line(override, folder, warm_python, offline_environment, tmp_path):
     arguments = [ROOT / "eval" / "geometry.py", f"run={folder}", override]
     result = warm_python.run(arguments, environment=offline_environment, cwd=tmp_path)
     assert result.returncode == 2, result.stdout
-    assert result.stderr.startswith("error: ")
-    assert message in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert override.partition("=")[0] in line or "nowhere" in line

@@ -1,6 +1,8 @@
 """What a model knows: which facts are asked, ranks as text against a loop, what is counted, the command."""
 
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -156,24 +158,28 @@ def test_the_command_writes_each_fact_and_adds_to_the_page(folder, warm_python, 
 
 
 @pytest.mark.parametrize(
-    ("override", "message"),
+    ("changes", "message"),
     [
-        ("num_facts=0", "num_facts must be a whole number > 0 or null, got 0"),
-        ("candidates=0", "candidates must be a whole number > 0 or null, got 0"),
-        ("directions=[]", "directions must be a list of tail, head or both, got []"),
-        ("directions=[tail,tail]", "directions must be a list of tail, head or both"),
-        ("directions=[up]", "directions"),
-        ("beta=-1", "beta must be a finite number >= 0, got -1.0"),
-        ("filter=[test]", "filter must be a list of splits among train, valid and test, train being one of them"),
+        ({"num_facts": 0}, "num_facts must be a whole number > 0 or null, got 0"),
+        ({"candidates": 0}, "candidates must be a whole number > 0 or null, got 0"),
+        ({"directions": []}, "directions must be a list of tail, head or both, got []"),
+        ({"directions": [Direction.tail] * 2}, "directions must be a list of tail, head or both"),
+        ({"beta": -1.0}, "beta must be a finite number >= 0, got -1.0"),
+        ({"filter": ["test"]},
+         "filter must be a list of splits among train, valid and test, train being one of them"),
     ],
-)
-def test_a_mistake_is_one_line(override, message, warm_python, offline_environment, tmp_path):
-    arguments = [ROOT / "eval" / "knowledge.py", "run=x", override]
+)  # fmt: skip
+def test_a_bad_value_is_refused_with_its_key(changes, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        replace(config_of(), **changes)
+
+
+def test_a_mistake_is_one_line(warm_python, offline_environment, tmp_path):
+    arguments = [ROOT / "eval" / "knowledge.py", "run=x", "directions=[up]"]
     result = warm_python.run(arguments, environment=offline_environment, cwd=tmp_path)
     assert result.returncode == 2, result.stdout
-    assert result.stderr.startswith("error: ")
-    assert message in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: directions")
 
 
 def test_directions_are_named_in_the_order_of_rows():

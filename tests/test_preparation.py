@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -270,19 +268,21 @@ def test_an_archive_is_read_as_the_folder_in_it(key, toy_folder, tmp_path):
     assert read_negatives(config.data, expected, "test") is None
 
 
-def call(*arguments: str, environment) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(ROOT / "launch" / "data.py"), *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+@pytest.fixture
+def call(warm_python, offline_environment):
+    return lambda *arguments: warm_python.run(
+        [ROOT / "launch" / "data.py", *arguments], environment=offline_environment
+    )
 
 
-def test_the_command_works_and_its_faults_are_one_line(toy_folder, tmp_path, offline_environment):
+def test_the_command_works_and_its_faults_are_one_line(toy_folder, tmp_path, call):
     cache = f"data.cache={tmp_path / 'cache'}"
     folder = toy_folder.rename(tmp_path / "my graph, (new)")
-    result = call("inspect", str(folder), cache, "num_shown=1", environment=offline_environment)
+    result = call("inspect", str(folder), cache, "num_shown=1")
     assert result.returncode == 0, result.stderr
     assert QUERY in result.stdout
     assert not result.stderr
-    missing = call("inspect", str(tmp_path / "nowhere"), cache, environment=offline_environment)
+    missing = call("inspect", str(tmp_path / "nowhere"), cache)
     assert missing.returncode == 2
     assert missing.stderr.count("\n") == 1
     assert "data.path must be a file or folder that exists" in missing.stderr

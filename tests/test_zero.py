@@ -29,15 +29,28 @@ WORKER = Path(__file__).with_name("zero_worker.py")
 MICRO_BATCH_SIZE = 1  # of 12 triples on 1, 2 or 4 processes
 
 
-def cases(num_workers: int) -> list[tuple[str, str, int, int | None]]:
-    """Model, precision, ZeRO stage, micro-batch size."""
-    models, stages = ("whole", "lora"), range(4)
-    if num_workers != 2:
-        return [("whole", "float32", stage, None) for stage in stages] + [("lora", "float32", 3, MICRO_BATCH_SIZE)]
-    exact = [(model, "float32", stage, None) for model in models for stage in stages]
-    cached = [(model, "float32", stage, MICRO_BATCH_SIZE) for model in models for stage in (0, 2, 3)]
-    rounded = [("whole", "bfloat16", stage, size) for stage in range(4) for size in (None, MICRO_BATCH_SIZE)]
-    return [*exact, *cached, *rounded]
+Case = tuple[str, str, int, int | None]  # model, precision, ZeRO stage, micro-batch size
+
+
+# each model, precision, stage and way to cut a batch
+SOME: list[Case] = [
+    ("whole", "float32", 0, MICRO_BATCH_SIZE),
+    ("whole", "float32", 1, None),
+    ("whole", "float32", 2, MICRO_BATCH_SIZE),
+    ("whole", "float32", 3, None),
+    ("lora", "float32", 2, None),
+    ("lora", "float32", 3, MICRO_BATCH_SIZE),
+    ("whole", "bfloat16", 2, None),
+    ("whole", "bfloat16", 3, MICRO_BATCH_SIZE),
+]
+ALL: list[Case] = [
+    *((model, "float32", stage, None) for model in ("whole", "lora") for stage in range(4)),
+    *((model, "float32", stage, MICRO_BATCH_SIZE) for model in ("whole", "lora") for stage in (0, 2, 3)),
+    *(("whole", "bfloat16", stage, size) for stage in range(4) for size in (None, MICRO_BATCH_SIZE)),
+]
+OF_OTHER_NUMBERS: list[Case] = [
+    *(("whole", "float32", stage, None) for stage in range(4)), ("lora", "float32", 3, MICRO_BATCH_SIZE),
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +83,19 @@ def task(tmp_path_factory, tokenizer, table, toy_graph):
 
 
 @pytest.fixture(
-    scope="module", params=[pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)]
+    scope="module",
+    params=[
+        pytest.param((1, OF_OTHER_NUMBERS), marks=pytest.mark.slow, id="1"),
+        pytest.param((2, SOME), id="2"),
+        pytest.param((2, ALL), marks=pytest.mark.slow, id="2-all"),
+        pytest.param((4, OF_OTHER_NUMBERS), marks=pytest.mark.slow, id="4"),
+    ],
 )
 def results(request, task, offline_environment, warm_python):
     """By case what the engine finds with this number of processes, and what is expected."""
     folder, expected = task
-    num_workers = request.param
-    torch.save(cases(num_workers), folder / "cases.pt")
+    num_workers, cases = request.param
+    torch.save(cases, folder / "cases.pt")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -89,7 +108,7 @@ def results(request, task, offline_environment, warm_python):
         assert result.returncode == 0, result.stderr
         assert "Warning" not in result.stdout + result.stderr
     found = torch.load(folder / f"results-{num_workers}.pt")
-    assert set(found) == set(cases(num_workers))
+    assert set(found) == set(cases)
     return found, expected
 
 

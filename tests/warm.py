@@ -13,7 +13,11 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-SLOW_IMPORTS = ("deepspeed", "transformers.models.llama.modeling_llama", "peft", "faiss", "hydra", "rich.table")
+SLOW_IMPORTS = (
+    "deepspeed", "setuptools", "transformers.models.llama.modeling_llama", "transformers.conversion_mapping", "peft",
+    "faiss", "hydra", "rich.table", "pandas", "pyarrow.compute", "pyarrow.csv", "scipy.stats", "matplotlib.figure",
+    "matplotlib.backends.backend_svg",
+)  # fmt: skip
 # set here as kalm sets them before it imports these
 ENVIRONMENT = {"DS_ACCELERATOR": "cpu", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
@@ -105,5 +109,7 @@ def _become(request: dict) -> None:
 if __name__ == "__main__":
     for name in SLOW_IMPORTS:
         __import__(name)
+    # compiles a thousand patterns when a model is first saved or loaded
+    sys.modules["transformers.conversion_mapping"].get_checkpoint_conversion_mapping("llama")
     _become(found := _serve())
     runpy.run_path(found["arguments"][0], run_name="__main__")
