@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from kalm.config import (
+    AdapterInit,
     Config,
     DataConfig,
     PreparationConfig,
@@ -28,7 +29,8 @@ ConfigType = TypeVar("ConfigType")  # a dataclass of kalm.config
 
 # what a resumed run may change without becoming another run; with other steps the schedule is that of the longer run
 FREE_ON_RESUME = (
-    "run.", "tracking.", "ranking.", "sweep.", "debug", "data.root", "data.path", "data.cache", "training.resume",
+    "run.", "tracking.", "ranking.", "sweep.", "debug", "data.root", "data.path", "data.cache",
+    "objective.retention.text", "model.lora.init_text", "training.resume",
     "training.stop_after_steps", "training.epochs", "training.max_steps", "training.log_every_steps",
     "training.checkpoint_every_steps", "training.dry_run",
 )  # fmt: skip
@@ -133,11 +135,34 @@ def validate(config: Config, world_size: int) -> None:
             if getattr(config.template, key) is not None:
                 raise ValueError(f"template.{key} has no place in one pass, where all views lie in one sequence: take "
                                  "objective=kalm_paper, or template.target=null template.completion=null")  # fmt: skip
+    _check_raw_texts(config, world_size)
     check_place(config.data)
     path = config.model.path
     if path is not None and looks_like_folder(path):
         require((Path(path).expanduser() / "config.json").is_file(), "model.path", path,
                  "a folder with config.json, tokenizer and weights, or a hub name like owner/model")  # fmt: skip
+
+
+def raw_texts(config: Config) -> dict[str, Path]:
+    """The files of raw text that a training run reads, by their keys."""
+    texts = {}
+    if config.objective.retention_weight > 0:
+        texts["objective.retention.text"] = config.objective.retention.text
+    if config.model.lora is not None and config.model.lora.init is AdapterInit.null_space:
+        texts["model.lora.init_text"] = config.model.lora.init_text
+    return {key: Path(text) for key, text in texts.items() if text is not None}
+
+
+def _check_raw_texts(config: Config, world_size: int) -> None:
+    weight, num_windows = config.objective.retention_weight, config.objective.retention.windows_per_step
+    if weight > 0:
+        require(config.model.path is not None, "objective.retention_weight", weight,
+                "0 without model.path: an LM from scratch has nothing to retain")  # fmt: skip
+        require(num_windows % world_size == 0, "objective.retention.tokens_per_step",
+                config.objective.retention.tokens_per_step,
+                f"window_tokens times a multiple of the number of processes, {world_size}")  # fmt: skip
+    for key, text in raw_texts(config).items():
+        require(text.is_file(), key, str(text), "a file of raw text that exists")
 
 
 def check_place(data: DataConfig) -> None:
@@ -237,9 +262,14 @@ def _run_name(config: Config, overrides: Sequence[str]) -> str:
 
 def _make_paths_absolute(config: Config) -> None:
     """So that a saved config means the same from any folder."""
-    for section, name in ((config.data, "root"), (config.data, "path"), (config.model, "path")):
+    sections: list[tuple[Any, str]] = [
+        (config.data, "root"), (config.data, "path"), (config.model, "path"), (config.objective.retention, "text"),
+    ]  # fmt: skip
+    if config.model.lora is not None:
+        sections.append((config.model.lora, "init_text"))
+    for section, name in sections:
         path = getattr(section, name)
-        if path is not None and (section is config.data or looks_like_folder(path)):
+        if path is not None and (section is not config.model or looks_like_folder(path)):
             setattr(section, name, str(Path(path).expanduser().absolute()))
 
 

@@ -13,7 +13,10 @@ from hypothesis import settings
 from warm import WarmPython
 
 from kalm.config import (
+    AdapterInit,
+    AnchorConfig,
     CompletionTemplate,
+    KlDirection,
     LoraConfig,
     NegativesConfig,
     ObjectiveConfig,
@@ -31,6 +34,7 @@ from kalm.model.scratch import build_llama, train_tokenizer
 from kalm.objective.joint import JointObjective
 from kalm.objective.negatives import ContrastiveObjective
 from kalm.text.batch import Batch, collate
+from kalm.text.text_batch import TextBatch
 from kalm.text.token_table import TokenTable, build_token_table
 
 # the same examples in each run, so that what passed here passes elsewhere; the slow fuzz tests look further
@@ -154,28 +158,37 @@ def make_encoder(tokenizer) -> DualViewLM:
 
 
 def objective_config(**changes) -> ObjectiveConfig:
-    """The objective with all its terms; `negatives` may be a dictionary of changes."""
+    """The graph's terms; `negatives` and `retention` may be dictionaries of changes."""
     negatives = NegativesConfig(
         **{
             "scope": Scope.all_ranks, "self_negatives": True, "mask_known": True, "queue_batches": 0,
             "queue_weight": 0.5, "hard_per_triple": 0, "mine_every_steps": 1, **changes.pop("negatives", {}),
         }
     )  # fmt: skip
+    retention = AnchorConfig(
+        **{
+            "text": "text.txt", "window_tokens": 8, "tokens_per_step": 96, "direction": KlDirection.teacher_student,
+            "temperature": 1.0, "top_k": None, **changes.pop("retention", {}),
+        }
+    )  # fmt: skip
     values = {
         "name": "test", "separate": None, "inverse_view": True, "contrastive_weight": 1.0,
-        "triple_completion_weight": 0.3, "completion_share": 1.0, "temperature": 0.07, "learn_temperature": True,
+        "triple_completion_weight": 0.3, "completion_share": 1.0, "retention_weight": 0.0, "temperature": 0.07,
+        "learn_temperature": True,
         "additive_margin": 0.02, "target_to_query_weight": 0.3, "false_negative_rate": 0.1, "query_chunk": 1000,
         "logit_chunk_tokens": 5,
     }  # fmt: skip
-    return ObjectiveConfig(**{**values, **changes, "negatives": negatives})
+    return ObjectiveConfig(**{**values, **changes, "negatives": negatives, "retention": retention})
 
 
-def make_objective(encoder: DualViewLM, graph: KnowledgeGraph, config: ObjectiveConfig) -> JointObjective:
+def make_objective(
+    encoder: DualViewLM, graph: KnowledgeGraph, config: ObjectiveConfig, base: DualViewLM | None = None
+) -> JointObjective:
     contrastive = ContrastiveObjective(
         config, torch.from_numpy(graph.known_tail_keys(["train"])), num_relations=graph.num_relations,
         num_entities=graph.num_entities,
     )  # fmt: skip
-    return JointObjective(encoder, config, contrastive)
+    return JointObjective(encoder, config, contrastive, base)
 
 
 def cut(directed, table, num_micro_batches, more_entities=()) -> list[Batch]:
@@ -189,9 +202,41 @@ def cut(directed, table, num_micro_batches, more_entities=()) -> list[Batch]:
     ]
 
 
+def perturbed_copy(encoder: DualViewLM) -> DualViewLM:
+    """A frozen base that the encoder has moved away from."""
+    base = encoder.frozen_copy()
+    generator = torch.Generator().manual_seed(3)
+    for weight in base.parameters():
+        weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+    return base
+
+
+def raw_windows(num_windows: int) -> np.ndarray:
+    """(windows, 8) random tokens that the toy tokenizer has."""
+    return np.random.default_rng(4).integers(3, 300, size=(num_windows, 8))
+
+
+def cut_texts(windows: np.ndarray, num_micro_batches: int) -> list[TextBatch]:
+    """Windows in micro-batches, each predicting at its last 1 to 8 positions, so that ranks have unequally many."""
+    texts = []
+    for rows in np.array_split(windows, num_micro_batches):
+        width = rows.shape[1]
+        positions = [row * width + place for row, tokens in enumerate(rows)
+                     for place in range(width - 1 - tokens[0] % width, width)]  # fmt: skip
+        texts.append(TextBatch(input_ids=(torch.from_numpy(rows),), label_positions=torch.tensor(positions)))
+    return texts
+
+
+def lora_config(**changes) -> LoraConfig:
+    values = {
+        "enabled": True, "rank": 2, "alpha": 4.0, "dropout": 0.0, "target": "all-linear", "init": AdapterInit.default,
+        "init_text": None, "init_tokens": 64, "train_first_factor": True,
+    }  # fmt: skip
+    return LoraConfig(**{**values, **changes})
+
+
 def with_lora(encoder):
-    adapters = LoraConfig(enabled=True, rank=2, alpha=4.0, dropout=0.0, target="all-linear")
-    encoder = DualViewLM(add_lora(encoder.lm, adapters), dropout=0.0)
+    encoder = DualViewLM(add_lora(encoder.lm, lora_config()), dropout=0.0)
     for name, parameter in encoder.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)  # zeros would hide the first factors' gradients

@@ -7,15 +7,18 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
-from conftest import cut
+from conftest import cut, cut_texts
 from plain_engine import PlainEngine, step_gradients
 
 from kalm.config import Scope
 from kalm.distributed import all_reduce_sum, gather_with_grad, rank, world_size
 from kalm.training.step import train_step
 
-# the weights of contrastive and triple completion
-TERMS = {"contrastive": (1.0, 0.0), "triple_completion": (0.0, 1.0), "total": (1.0, 0.3)}
+# the weights of contrastive, triple completion and retention
+TERMS = {
+    "contrastive": (1.0, 0.0, 0.0), "triple_completion": (0.0, 1.0, 0.0), "retention": (0.0, 1e-9, 1.0),
+    "total": (1.0, 0.3, 0.5),
+}  # fmt: skip
 
 
 def average(values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -28,22 +31,26 @@ def main(folder: Path, worker: int, num_workers: int) -> None:
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/meeting-{num_workers}", rank=worker, world_size=num_workers
     )
-    objective, table, directed, hard, earlier = torch.load(folder / "task.pt", weights_only=False)
+    objective, table, directed, hard, earlier, windows = torch.load(folder / "task.pt", weights_only=False)
     config = objective.config
     results = {}
 
     def share(rows):
         return rows[worker * len(rows) // num_workers : (worker + 1) * len(rows) // num_workers]
 
-    for term, (contrastive, triple_completion) in TERMS.items():
-        objective.config = replace(config, contrastive_weight=contrastive, triple_completion_weight=triple_completion)
+    for term, (contrastive, triple_completion, retention) in TERMS.items():
+        objective.config = replace(
+            config, contrastive_weight=contrastive, triple_completion_weight=triple_completion,
+            retention_weight=retention,
+        )  # fmt: skip
         for num_micro_batches in (1, 3):
             objective.contrastive.queue.batches = []
             train_step(PlainEngine(objective), cut(share(earlier), table, 1))  # fills the queue
             batches = cut(share(directed), table, num_micro_batches, share(hard))
-            losses = train_step(PlainEngine(objective), batches)
+            texts = cut_texts(share(windows), num_micro_batches)
+            losses = train_step(PlainEngine(objective), batches, texts)
             values = average({name: getattr(losses, name).detach() for name in losses._fields})
-            gradients = average(step_gradients(objective, train_step, batches))
+            gradients = average(step_gradients(objective, train_step, batches, texts))
             results[term, num_micro_batches] = (values, gradients)
 
     # the contrastive term against the own share only; one process takes the shares in turn

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import make_encoder, make_objective, objective_config
+from conftest import make_encoder, make_objective, objective_config, perturbed_copy, raw_windows
 from plain_engine import assert_same_gradients
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
@@ -16,11 +16,12 @@ def results(tmp_path_factory, table, toy_graph, tokenizer, offline_environment, 
     folder = tmp_path_factory.mktemp("distributed")
     # both directions, a queue and hard negatives: whatever crosses ranks
     config = objective_config(negatives={"queue_batches": 2}, query_chunk=3)
-    objective = make_objective(make_encoder(tokenizer), toy_graph, config)
+    encoder = make_encoder(tokenizer)
+    objective = make_objective(encoder, toy_graph, config, perturbed_copy(encoder))
     directed = toy_graph.directed("train")
     hard = torch.randint(toy_graph.num_entities, (12,), generator=torch.Generator().manual_seed(0)).numpy()
     # 24 rows whose lengths differ, so a mean of per-rank means would be another number
-    torch.save((objective, table, directed[:24], hard, directed[20:28]), folder / "task.pt")
+    torch.save((objective, table, directed[:24], hard, directed[20:28], raw_windows(12)), folder / "task.pt")
     found = {}
     for num_workers in (1, 2, 4):
         workers = [
@@ -35,7 +36,7 @@ def results(tmp_path_factory, table, toy_graph, tokenizer, offline_environment, 
 
 
 @pytest.mark.parametrize("num_micro_batches", [1, 3])
-@pytest.mark.parametrize("term", ["contrastive", "triple_completion", "total"])
+@pytest.mark.parametrize("term", ["contrastive", "triple_completion", "retention", "total"])
 def test_each_term_and_its_gradient_are_those_of_one_process(term, num_micro_batches, results):
     expected_values, expected = results[1][0][term, 1]
     for num_workers, of_ranks in results.items():
@@ -44,18 +45,20 @@ def test_each_term_and_its_gradient_are_those_of_one_process(term, num_micro_bat
             for name, value in expected_values.items():
                 torch.testing.assert_close(values[name], value, rtol=1e-5, atol=1e-6, msg=f"{num_workers} {name}")
             assert_same_gradients(gradients, expected)
-    assert float(expected["log_temperature_change"].abs()) > 0 or term == "triple_completion"
+    assert float(expected["log_temperature_change"].abs()) > 0 or term in ("triple_completion", "retention")
 
 
 def test_the_balance_of_the_terms_does_not_depend_on_the_number_of_processes(results):
     ratios = []
     for of_ranks in results.values():
-        norms = [
+        first, *others = [
             torch.cat([gradient.flatten() for gradient in of_ranks[0][term, 1][1].values()]).norm()
-            for term in ("contrastive", "triple_completion")
+            for term in ("contrastive", "triple_completion", "retention")
         ]
-        ratios.append(float(norms[0] / norms[1]))
-    assert ratios == pytest.approx([ratios[0]] * 3, rel=1e-5)
+        ratios.append(float(first / other) for other in others)
+    completion, retention = zip(*ratios, strict=True)
+    assert completion == pytest.approx([completion[0]] * 3, rel=1e-5)
+    assert retention == pytest.approx([retention[0]] * 3, rel=1e-5)
 
 
 def test_negatives_of_the_own_share_are_those_of_that_share_alone(results):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from conftest import lora_config
 from test_batch import row_starts
 from transformers import (
     AutoModelForCausalLM,
@@ -13,7 +14,6 @@ from transformers import (
     Qwen3Config,
 )
 
-from kalm.config import LoraConfig
 from kalm.model.dual_view_lm import DualViewLM, check_read_out
 from kalm.model.loading import add_lora
 from kalm.text.batch import collate
@@ -88,7 +88,7 @@ def test_a_bidirectional_lm_is_refused():
 
 def test_adapters_change_the_read_out_and_freeze_the_base(toy_graph, table):
     lm = AutoModelForCausalLM.from_config(FAMILIES["llama"])
-    lora = LoraConfig(enabled=True, rank=2, alpha=4.0, dropout=0.0, target="all-linear")
+    lora = lora_config()
     encoder = DualViewLM(add_lora(lm, lora), dropout=0.0)
     trained = {name for name, parameter in encoder.named_parameters() if parameter.requires_grad}
     assert trained

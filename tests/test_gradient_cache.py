@@ -2,7 +2,15 @@
 
 import pytest
 import torch
-from conftest import cut, make_objective, objective_config, with_lora
+from conftest import (
+    cut,
+    cut_texts,
+    make_objective,
+    objective_config,
+    perturbed_copy,
+    raw_windows,
+    with_lora,
+)
 from plain_engine import PlainEngine, assert_same_gradients, step_gradients
 
 from kalm.text.batch import SiteIds
@@ -50,6 +58,28 @@ def test_each_term_alone_has_the_plain_steps_gradient(weights, encoder, table, t
     directed = toy_graph.directed("train")[:24]
     plain, cached = (step_gradients(objective, train_step, cut(directed, table, n)) for n in (1, 3))
     assert_same_gradients(cached, plain)
+
+
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("num_texts", [1, 3, 4])
+def test_raw_text_rides_on_the_micro_batches(num_texts, lora, encoder, table, toy_graph):
+    if lora:
+        encoder = with_lora(encoder)
+    weight = 70.0 if lora else 0.7  # small adapters diverge little
+    config = objective_config(retention_weight=weight)
+    objective = make_objective(encoder, toy_graph, config, None if lora else perturbed_copy(encoder)).train()
+    directed, windows = toy_graph.directed("train")[:24], raw_windows(6)
+    plain, cached = (
+        step_gradients(objective, train_step, cut(directed, table, num_graph), cut_texts(windows, num_text))
+        for num_graph, num_text in ((1, 1), (4, num_texts))
+    )
+    assert_same_gradients(cached, plain)
+    losses = train_step(PlainEngine(objective), cut(directed, table, 4), cut_texts(windows, num_texts))
+    whole = 1.0 * losses.contrastive + 0.3 * losses.triple_completion + weight * losses.retention
+    torch.testing.assert_close(losses.total, whole)
+    assert losses.retention > 1e-3
+    with pytest.raises(AssertionError):
+        assert_same_gradients(step_gradients(objective, train_step, cut(directed, table, 1)), plain, tolerance=1e-3)
 
 
 def test_dropout_is_the_same_in_both_passes(encoder, table, toy_graph):

@@ -4,10 +4,10 @@ import json
 
 import pytest
 import torch
-from conftest import shared
+from conftest import lora_config, shared
 from safetensors.torch import load_file, save_file
 
-from kalm.config import Dtype, LoraConfig, ModelConfig, Quantization
+from kalm.config import Dtype, ModelConfig, Quantization
 from kalm.evaluation.encoding import encode, encode_entities, encode_queries
 from kalm.model.loading import (
     add_lora,
@@ -22,7 +22,7 @@ from kalm.text.token_table import build_token_table
 
 
 def pretrained(path, *, lora: bool = False, dtype: Dtype = Dtype.float32) -> ModelConfig:
-    adapters = LoraConfig(enabled=True, rank=2, alpha=4.0, dropout=0.0, target="all-linear") if lora else None
+    adapters = lora_config() if lora else None
     return ModelConfig(
         name="test", path=str(path), dtype=dtype, dropout=0.0, scratch=None, lora=adapters,
         quantization=Quantization.none, gradient_checkpointing=False,
@@ -60,7 +60,7 @@ def test_the_same_seed_gives_the_same_adapters(model_folder):
 
 def test_a_lora_target_that_matches_no_layer_is_refused_with_names_that_there_are(encoder):
     for target in ("q_proj", "model", r".*\.self_attn"):
-        adapters = LoraConfig(enabled=True, rank=2, alpha=4.0, dropout=0.0, target=target)
+        adapters = lora_config(target=target)
         with pytest.raises(ValueError, match=r"model\.lora\.target must be all-linear, or a regular") as error:
             add_lora(encoder.lm, adapters)
         assert repr(target) in str(error.value)

@@ -6,7 +6,18 @@ import pytest
 from conftest import ROOT
 from toy_run import composed
 
-from kalm.config import Config, KgcConfig, PredictConfig, PreparationConfig, QuestionsConfig, RationalesConfig
+from kalm.config import (
+    Config,
+    GeometryConfig,
+    KgcConfig,
+    KgqaConfig,
+    KnowledgeConfig,
+    PredictConfig,
+    PreparationConfig,
+    QuestionsConfig,
+    RationalesConfig,
+    RetentionConfig,
+)
 from kalm.manual import described_keys, manual
 
 
@@ -17,6 +28,10 @@ from kalm.manual import described_keys, manual
         ("kgc", KgcConfig),
         ("predict", PredictConfig),
         ("data", PreparationConfig),
+        ("geometry", GeometryConfig),
+        ("knowledge", KnowledgeConfig),
+        ("retention", RetentionConfig),
+        ("kgqa", KgqaConfig),
         ("rationales", RationalesConfig),
         ("questions", QuestionsConfig),
     ],

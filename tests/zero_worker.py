@@ -10,8 +10,8 @@ import torch
 FOLDER, RANK, WORLD_SIZE = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 
 
-def step_through_deepspeed(objective, table, directed, config) -> tuple[list[float], dict[str, torch.Tensor]]:
-    from conftest import cut
+def step_through_deepspeed(objective, table, directed, windows, config) -> tuple[list[float], dict[str, torch.Tensor]]:
+    from conftest import cut, cut_texts
     from deepspeed.utils import safe_get_full_grad
 
     from kalm.distributed import all_reduce_sum
@@ -30,10 +30,14 @@ def step_through_deepspeed(objective, table, directed, config) -> tuple[list[flo
         update()
 
     engine.step = read_and_update
-    share = directed[RANK * len(directed) // WORLD_SIZE : (RANK + 1) * len(directed) // WORLD_SIZE]
-    batches = cut(share, table, engine.gradient_accumulation_steps())
-    losses = train_step(engine, batches)
-    values = (all_reduce_sum(torch.stack(losses[:3])) / WORLD_SIZE).tolist()
+    directed, windows = (
+        rows[RANK * len(rows) // WORLD_SIZE : (RANK + 1) * len(rows) // WORLD_SIZE] for rows in (directed, windows)
+    )
+    batches = cut(directed, table, engine.gradient_accumulation_steps())
+    # fewer micro-batches than the graph has
+    texts = cut_texts(windows, min(len(windows), len(batches)))
+    losses = train_step(engine, batches, texts)
+    values = (all_reduce_sum(torch.stack(losses[:4])) / WORLD_SIZE).tolist()
     fill_padding(engine.module)
     check_weights(engine, batches[0])
     break_weights(engine.module)
@@ -71,13 +75,15 @@ def main() -> None:
     init_distributed()
     results = {}
     for model, dtype, stage, micro_batch_size in torch.load(FOLDER / "cases.pt"):
-        objective, table, directed, config = torch.load(FOLDER / f"{model}-{dtype}.pt", weights_only=False)
+        objective, table, directed, windows, config = torch.load(FOLDER / f"{model}-{dtype}.pt", weights_only=False)
         config = replace(
             config,
             deepspeed=replace(config.deepspeed, zero_stage=stage),
             training=replace(config.training, micro_batch_size=micro_batch_size),
         )
-        results[model, dtype, stage, micro_batch_size] = step_through_deepspeed(objective, table, directed, config)
+        results[model, dtype, stage, micro_batch_size] = step_through_deepspeed(
+            objective, table, directed, windows, config
+        )
     if RANK == 0:
         torch.save(results, FOLDER / f"results-{WORLD_SIZE}.pt")
 

@@ -23,8 +23,20 @@ from kalm.config.evaluation import (
     Task,
     Ties,
 )
-from kalm.config.model import Dtype, LoraConfig, ModelConfig, Quantization, ScratchConfig
-from kalm.config.objective import NegativesConfig, ObjectiveConfig, Scope, SeparateConfig
+from kalm.config.geometry import GeometryConfig
+from kalm.config.kgqa import (
+    Decoding,
+    KgqaConfig,
+    PromptForm,
+    PromptFrame,
+    PromptsConfig,
+    QaTask,
+    QuestionsFormat,
+    TaskPrompt,
+)
+from kalm.config.knowledge import Direction, KnowledgeConfig
+from kalm.config.model import AdapterInit, Dtype, LoraConfig, ModelConfig, Quantization, ScratchConfig
+from kalm.config.objective import AnchorConfig, KlDirection, NegativesConfig, ObjectiveConfig, Scope, SeparateConfig
 from kalm.config.prediction import PredictConfig, Question, check_question
 from kalm.config.preparation import Command, PreparationConfig
 from kalm.config.questions import QuestionsConfig
@@ -40,6 +52,7 @@ from kalm.config.rationales import (
     RationalesConfig,
     Writer,
 )
+from kalm.config.retention import Answers, HarnessConfig, RetentionConfig
 from kalm.config.template import CompletionTemplate, TargetTemplate, TemplateConfig
 from kalm.config.training import (
     Algorithm,
@@ -56,21 +69,31 @@ from kalm.config.training import (
 )
 
 __all__ = [
+    "AdapterInit",
     "Algorithm",
+    "AnchorConfig",
+    "Answers",
     "Candidates",
     "ChoiceConfig",
     "Command",
     "CompletionTemplate",
     "Config",
     "DataConfig",
+    "Decoding",
     "DeepSpeedConfig",
+    "Direction",
     "Dtype",
     "EndpointConfig",
     "EvaluationConfig",
     "FusedConfig",
     "GeneratorConfig",
+    "GeometryConfig",
+    "HarnessConfig",
     "IndexKind",
     "KgcConfig",
+    "KgqaConfig",
+    "KlDirection",
+    "KnowledgeConfig",
     "LinkingConfig",
     "LocalConfig",
     "LoraConfig",
@@ -82,12 +105,18 @@ __all__ = [
     "Phrase",
     "PredictConfig",
     "PreparationConfig",
+    "PromptForm",
+    "PromptFrame",
+    "PromptsConfig",
     "Protocol",
+    "QaTask",
     "Quantization",
     "Question",
     "QuestionsConfig",
+    "QuestionsFormat",
     "RankingConfig",
     "RationalesConfig",
+    "RetentionConfig",
     "RunConfig",
     "Sampling",
     "Schedule",
@@ -99,6 +128,7 @@ __all__ = [
     "SweepConfig",
     "TargetTemplate",
     "Task",
+    "TaskPrompt",
     "TemplateConfig",
     "Ties",
     "Tracking",

@@ -41,18 +41,36 @@ class ScratchConfig:
                  f"a multiple of 2 x num_heads = {2 * self.num_heads}")  # fmt: skip
 
 
+class AdapterInit(Enum):
+    """Where an adapter's first factor starts: at random, or where raw text leaves a layer's inputs the least energy."""
+
+    default = "default"
+    null_space = "null_space"
+
+
 @dataclass(kw_only=True, slots=True)
 class LoraConfig:
     enabled: bool  # train low-rank adapters (peft) instead of the whole model
     rank: int
     alpha: float  # the update is scaled by alpha / rank
     dropout: float  # share of the adapter's inputs set to 0 in training
+    init: AdapterInit  # of the first factors; the second are 0, so the start is the base either way
+    init_text: str | None  # file of raw text in UTF-8, whose use of each layer's inputs null_space keeps clear of
+    init_tokens: int  # of it, at most, in random windows
+    train_first_factor: bool  # false: the second factors alone, so that with null_space updates stay in that space
     target: str  # `all-linear`, or a regular expression that module names match in full
 
     def __post_init__(self) -> None:
         require_at_least("model.lora.rank", self.rank, 1)
         require_positive("model.lora.alpha", self.alpha)
         require_share("model.lora.dropout", self.dropout)
+        require_at_least("model.lora.init_tokens", self.init_tokens, 1)
+        require(self.init_text is None or self.enabled, "model.lora.init_text", self.init_text,
+                "null without model.lora.enabled=true")  # fmt: skip
+        require(self.init is AdapterInit.default or self.enabled, "model.lora.init", self.init,
+                "default without model.lora.enabled=true")  # fmt: skip
+        require(self.init is AdapterInit.default or self.init_text is not None, "model.lora.init_text", self.init_text,
+                "a file of raw text with model.lora.init=null_space")  # fmt: skip
         try:
             re.compile(self.target)
         except re.error as error:

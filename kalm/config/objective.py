@@ -14,6 +14,14 @@ class Scope(Enum):
     all_ranks = "all_ranks"
 
 
+class KlDirection(Enum):
+    """How a student's distribution p is compared with a teacher's q: KL(p || q), KL(q || p), or both with the mean."""
+
+    student_teacher = "student_teacher"
+    teacher_student = "teacher_student"
+    jensen_shannon = "jensen_shannon"
+
+
 @dataclass(kw_only=True, slots=True)
 class NegativesConfig:
     scope: Scope  # whose entities are negatives
@@ -41,12 +49,39 @@ class SeparateConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class AnchorConfig:
+    """The anchor: on raw text the LM is held near the one that it was before the first step."""
+
+    text: str | None  # file of raw text in UTF-8; only read with objective.retention_weight
+    window_tokens: int  # length of one piece of it, a sequence
+    tokens_per_step: int  # of pieces in random order, over all processes; a multiple of window_tokens
+    direction: KlDirection  # which divergence; the base is the teacher
+    temperature: float  # divides the logits of both
+    top_k: int | None  # the base's most probable tokens that are told apart, the rest is one outcome; null: all
+
+    def __post_init__(self) -> None:
+        require_at_least("objective.retention.window_tokens", self.window_tokens, 1)
+        require(self.tokens_per_step > 0 and self.tokens_per_step % self.window_tokens == 0,
+                "objective.retention.tokens_per_step", self.tokens_per_step,
+                f"a multiple of objective.retention.window_tokens={self.window_tokens}")  # fmt: skip
+        require_positive("objective.retention.temperature", self.temperature)
+        if self.top_k is not None:
+            require_at_least("objective.retention.top_k", self.top_k, 1)
+
+    @property
+    def windows_per_step(self) -> int:
+        return self.tokens_per_step // self.window_tokens
+
+
+@dataclass(kw_only=True, slots=True)
 class ObjectiveConfig:
     name: str  # stands in the run's name
     separate: SeparateConfig | None  # null: one pass gives all views
     inverse_view: bool  # train (t, inverse of r, ?) beside (h, r, ?)
     contrastive_weight: float  # of the contrastive term; 0: measured, not trained
     triple_completion_weight: float  # of the language-model term; 0: measured, not trained
+    retention_weight: float  # of the divergence from the base on raw text; 0: not even measured
+    retention: AnchorConfig
     completion_share: float  # share of the directed triples with a language-model loss
     temperature: float  # divides the cosine similarity, at the start
     learn_temperature: bool  # let the optimizer change it
@@ -55,7 +90,7 @@ class ObjectiveConfig:
     false_negative_rate: float  # share of a query's unmasked negatives taken to be true tails, mostly that of the data
     negatives: NegativesConfig
     query_chunk: int  # queries whose similarities with all targets are held at once
-    logit_chunk_tokens: int  # tail tokens whose logits over the vocabulary are held at once
+    logit_chunk_tokens: int  # tokens whose logits over the vocabulary are held at once
 
     def __post_init__(self) -> None:
         require_positive("objective.temperature", self.temperature)
@@ -64,6 +99,9 @@ class ObjectiveConfig:
         require_share("objective.target_to_query_weight", self.target_to_query_weight)
         require_not_negative("objective.contrastive_weight", self.contrastive_weight)
         require_not_negative("objective.triple_completion_weight", self.triple_completion_weight)
+        require_not_negative("objective.retention_weight", self.retention_weight)
+        require(self.retention_weight == 0 or self.retention.text is not None, "objective.retention.text",
+                self.retention.text, "a file of raw text with objective.retention_weight > 0")  # fmt: skip
         require(self.contrastive_weight + self.triple_completion_weight > 0, "objective.contrastive_weight",
                  self.contrastive_weight, "> 0 when objective.triple_completion_weight is 0")  # fmt: skip
         require(0 < self.completion_share <= 1, "objective.completion_share", self.completion_share,

@@ -49,6 +49,7 @@ STYLE: dict[Any, Any] = {
 CURVES = {
     "loss/contrastive": ("contrastive loss", "nats per query"),
     "loss/triple_completion": ("triple-completion loss", "nats per tail token"),
+    "loss/retention": ("divergence from the base on raw text", "nats per token"),
     "temperature": ("temperature", "divisor of the cosine"),
     "valid_sample/mrr": ("MRR of a sample of valid", "mean 1 / rank"),
 }

@@ -1,5 +1,8 @@
 """The LM with two uses: states at sites are embeddings, logits at labels write the tail."""
 
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +48,40 @@ class DualViewLM(nn.Module):
         """D."""
         return int(self.causal_lm.config.get_text_config().hidden_size)
 
+    @property
+    def has_adapters(self) -> bool:
+        """Whether the base's weights are frozen inside it, with adapters beside them."""
+        return hasattr(self.lm, "disable_adapter")
+
+    def frozen_copy(self) -> "DualViewLM":
+        """The same LM with weights of its own, which are not trained."""
+        copied = copy.deepcopy(self)
+        copied.requires_grad_(False)
+        return copied
+
+    @contextmanager
+    def as_base(self) -> Iterator[None]:
+        """Within it the LM is without adapters and without dropout: what it was before the first step, if frozen."""
+        was_training = self.training
+        self.eval()
+        try:
+            with self._without_adapters() if self.has_adapters else nullcontext():
+                yield
+        finally:
+            self.train(was_training)
+
+    @contextmanager
+    def _without_adapters(self) -> Iterator[None]:
+        trained = [weight for weight in self.parameters() if weight.requires_grad]
+        try:
+            with self.lm.disable_adapter():  # type: ignore[operator]
+                yield
+        finally:
+            # peft gives all adapters a gradient again, a frozen first factor too
+            self.requires_grad_(False)
+            for weight in trained:
+                weight.requires_grad_(True)
+
     def use_gradient_checkpointing(self) -> None:
         """Keep the layers' inputs only, and compute the rest again in the backward pass."""
         # reentrant checkpointing of several passes breaks the engine's reduction of gradients
@@ -64,6 +101,19 @@ class DualViewLM(nn.Module):
             entity_sites, query_sites: (B,), int64, and
             label_positions: (L,), int64: positions in the groups' tokens laid end to end.
         """
+        states = self._states_of(input_ids)
+        return Views(
+            entity_embeddings=states[entity_sites].float(),
+            query_embeddings=states[query_sites].float(),
+            label_states=states[label_positions],
+        )
+
+    def states_at(self, input_ids: tuple[Tensor, ...], positions: Tensor) -> Tensor:
+        """States at some positions of groups of sequences, both as `forward` has them, (L, D)."""
+        return self._states_of(input_ids)[positions]
+
+    def _states_of(self, input_ids: tuple[Tensor, ...]) -> Tensor:
+        """States of the groups' tokens laid end to end, (tokens, D)."""
         # one lookup for all groups: the backward of each would fill a gradient as large as the whole vocabulary
         embedded = self._embed(torch.cat([group.flatten() for group in input_ids]))  # (tokens, D)
         parts = torch.split(embedded, [group.numel() for group in input_ids])
@@ -73,12 +123,8 @@ class DualViewLM(nn.Module):
                 for part, group in zip(parts, input_ids, strict=True)
             ]
         )
-        states = self.dropout(states)
-        return Views(
-            entity_embeddings=states[entity_sites].float(),
-            query_embeddings=states[query_sites].float(),
-            label_states=states[label_positions],
-        )
+        dropped: Tensor = self.dropout(states)
+        return dropped
 
     def states(self, input_ids: Tensor) -> Tensor:
         """Last hidden states after the final norm, (B, T, D)."""

@@ -78,6 +78,9 @@ def add_lora(lm: nn.Module, lora: LoraConfig) -> nn.Module:
             f"model.lora.target must be all-linear, or a regular expression that matches whole names of layers and "
             f"nothing else, got {lora.target!r}; layers are {', '.join(_kinds_of_layers(lm))}"
         ) from error
+    for name, weight in adapted.named_parameters():
+        if "lora_A" in name:
+            weight.requires_grad_(lora.train_first_factor)
     return adapted
 
 

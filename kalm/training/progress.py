@@ -43,11 +43,13 @@ class ProgressDisplay:
 
     def metrics(self, metrics: dict[str, Any], seconds_left: float) -> None:
         """Show the metrics of a log step."""
-        text = (
-            f"contrastive {metrics['loss/contrastive']:.4f}  "
-            f"triple completion {metrics['loss/triple_completion']:.4f}  "
-            f"{metrics['triples_per_second']:,.0f} triples/s  {metrics['tokens_per_second']:,.0f} tokens/s"
-        )
+        losses = [
+            f"{name.removeprefix('loss/').replace('_', ' ')} {value:.4f}"
+            for name, value in metrics.items()
+            if name.startswith("loss/")
+        ]
+        speed = f"{metrics['triples_per_second']:,.0f} triples/s  {metrics['tokens_per_second']:,.0f} tokens/s"
+        text = "  ".join([*losses, speed])
         if self._live is not None:
             self.below_bar(text, seconds_left)
         else:

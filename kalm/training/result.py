@@ -40,7 +40,8 @@ def save_model(
 
     folder = config.run.folder / "model"
     unfinished = folder.with_name(".unfinished-model")
-    with deepspeed.zero.GatheredParameters(list(objective.parameters())):
+    # not the frozen base beside it, which is as large again and is not saved
+    with deepspeed.zero.GatheredParameters([*objective.encoder.parameters(), objective.log_temperature_change]):
         if rank() == 0:
             shutil.rmtree(unfinished, ignore_errors=True)
             objective.encoder.save_pretrained(unfinished)

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast
 
 from kalm.config import Config, Scope
@@ -20,7 +21,8 @@ from kalm.training.dry_run import dry_run
 from kalm.training.engine import check_device, init_distributed
 from kalm.training.lock import lock_folder
 from kalm.training.memory import parameter_sizes
-from kalm.training.run_folder import check_folder, check_graph, remove_if_empty, start_folder
+from kalm.training.raw_texts import load_text_windows, start_adapters
+from kalm.training.run_folder import check_data, check_folder, remove_if_empty, start_folder
 from kalm.training.trainer import Trainer
 
 
@@ -62,23 +64,22 @@ def _set_up(config: Config) -> Trainer:
     if config.objective.negatives.scope is Scope.rank and world_size() == 1:
         _say("note: objective.negatives.scope=rank changes nothing here: one process has the whole batch")
     tokenizer = _shared_tokenizer(config, graph)
-    encoder = build_encoder(config.model, tokenizer, config.training.seed)
+    encoder = build_encoder(config.model, tokenizer, config.training.seed).to(device)
     table = _shared_table(config, graph, tokenizer)
     check_table(table, encoder, config)
-    contrastive = ContrastiveObjective(
-        config.objective,
-        torch.from_numpy(graph.known_tail_keys(["train"])).to(device),
-        num_relations=graph.num_relations,
-        num_entities=graph.num_entities,
-    )
-    objective = JointObjective(encoder, config.objective, contrastive).to(device)
+    texts = load_text_windows(config, tokenizer, encoder)
+    first_factors = start_adapters(config, tokenizer, encoder, _first_factors_file(config))
+    base = None if texts is None or encoder.has_adapters else encoder.frozen_copy()
+    objective = _objective(config, graph, encoder, base).to(device)
     if rank() == 0:
-        check_graph(config, graph)
+        check_data(config, graph)
         if not config.training.dry_run:
             start_folder(config, graph, world_size())
             tokenizer.save_pretrained(_tokenizer_folder(config))
+            if first_factors is not None:
+                save_file(first_factors, _first_factors_file(config))
     barrier()
-    trainer = Trainer(config, graph, table, tokenizer, objective)
+    trainer = Trainer(config, graph, table, tokenizer, objective, texts)
     trained = sum(size.numel for size in parameter_sizes(objective) if size.is_trained)
     _say(f"{type(encoder.causal_lm).__name__}, {trained:,} trained parameters; {trainer.total_steps:,} steps of "
          f"{config.training.batch_size} triples on {world_size()} x {device.type}; {config.run.folder}")  # fmt: skip
@@ -133,6 +134,14 @@ def check_table(table: TokenTable, encoder: DualViewLM, config: Config) -> None:
         )
 
 
+def _objective(config: Config, graph: KnowledgeGraph, encoder: DualViewLM, base: DualViewLM | None) -> JointObjective:
+    known_tail_keys = torch.from_numpy(graph.known_tail_keys(["train"])).to(next(encoder.parameters()).device)
+    contrastive = ContrastiveObjective(
+        config.objective, known_tail_keys, num_relations=graph.num_relations, num_entities=graph.num_entities
+    )
+    return JointObjective(encoder, config.objective, contrastive, base)
+
+
 def _shared_tokenizer(config: Config, graph: KnowledgeGraph) -> PreTrainedTokenizerFast:
     """One and the same on all ranks, and in a resumed run."""
     if config.training.resume:
@@ -142,6 +151,10 @@ def _shared_tokenizer(config: Config, graph: KnowledgeGraph) -> PreTrainedTokeni
 
 def _tokenizer_folder(config: Config) -> Path:
     return config.run.folder / "checkpoints" / "tokenizer"
+
+
+def _first_factors_file(config: Config) -> Path:
+    return config.run.folder / "checkpoints" / "first-factors.safetensors"
 
 
 def _shared_table(config: Config, graph: KnowledgeGraph, tokenizer: PreTrainedTokenizerFast) -> TokenTable:

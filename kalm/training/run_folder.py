@@ -4,11 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
-from kalm.composition import save_config
+from kalm.composition import raw_texts, save_config
 from kalm.config import Config
 from kalm.graph.coverage import num_covered
 from kalm.graph.knowledge_graph import KnowledgeGraph
-from kalm.provenance import environment, write_json
+from kalm.provenance import environment, file_digest, write_json
 from kalm.text.token_table import data_digests
 from kalm.training.lock import LOCK
 
@@ -39,16 +39,19 @@ def check_folder(config: Config) -> None:
                              "delete it with run.overwrite=true, or choose another run.name")  # fmt: skip
 
 
-def check_graph(config: Config, graph: KnowledgeGraph) -> None:
-    """Refuse to resume a run with another graph.
+def check_data(config: Config, graph: KnowledgeGraph) -> None:
+    """Refuse to resume a run with another graph or other raw text.
 
     Raises:
         ValueError: triples or texts have changed since it was started.
     """
     if not config.training.resume:
         return
-    before = json.loads((config.run.folder / ENVIRONMENT).read_text(encoding="utf-8"))["data"]
-    if changed := [part for part, digest in data_digests(graph).items() if before[part] != digest]:
+    before = json.loads((config.run.folder / ENVIRONMENT).read_text(encoding="utf-8"))
+    if changed := [key for key, digest in _raw_text_digests(config).items() if before["raw_texts"][key] != digest]:
+        raise ValueError(f"training.resume=true: {' and '.join(changed)} changed since the run was started; restore "
+                         "the file, or start a new run")  # fmt: skip
+    if changed := [part for part, digest in data_digests(graph).items() if before["data"][part] != digest]:
         raise ValueError(f"training.resume=true: the graph's {' and '.join(changed)} changed since the run was "
                          "started; restore the files, or start a new run")  # fmt: skip
 
@@ -68,6 +71,8 @@ def start_folder(config: Config, graph: KnowledgeGraph, world_size: int) -> None
             elif path.name != CONFIG:
                 path.unlink()
     content = {**environment(), "data": data_digests(graph), "processes": world_size}
+    if raw_texts(config):
+        content["raw_texts"] = _raw_text_digests(config)
     if graph.reading is not None:
         content["reading"] = {**graph.reading.as_json(), "coverage": num_covered(graph)}
     write_json(folder / ENVIRONMENT, content)
@@ -83,6 +88,10 @@ def newest_checkpoint(checkpoints: Path) -> Path:
     if not folders:
         raise ValueError(f"training.resume=true: {checkpoints} holds no checkpoint; leave it out to start anew")
     return folders[-1]
+
+
+def _raw_text_digests(config: Config) -> dict[str, str]:
+    return {key: file_digest(path) for key, path in raw_texts(config).items()}
 
 
 def _contents(folder: Path) -> list[Path]:

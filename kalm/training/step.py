@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from kalm.distributed import all_reduce_sum, rank, world_size
-from kalm.objective.joint import JointObjective, Losses
+from kalm.objective.joint import JointObjective, LabelCounts, Losses
 from kalm.objective.negatives import Sites
 from kalm.text.batch import Batch, SiteIds
+from kalm.text.text_batch import TextBatch
 
 
-def train_step(engine: Any, batches: Sequence[Batch]) -> Losses:
+def train_step(engine: Any, batches: Sequence[Batch], texts: Sequence[TextBatch] = ()) -> Losses:
     """One optimizer step on this rank's share of the global batch.
 
     Several batches are micro-batches: their loss and gradient are those of one.
@@ -21,31 +22,33 @@ def train_step(engine: Any, batches: Sequence[Batch]) -> Losses:
     Args:
         engine: DeepSpeed's, around a JointObjective, with as many accumulation steps as there are batches.
         batches: equally many on all ranks.
+        texts: raw text for the retention term; equally many on all ranks, at most as many as batches.
 
     Raises:
         FloatingPointError: a loss is not finite on some rank; on all ranks, and the weights are as before.
     """
     if len(batches) > 1:
-        return _cached_step(engine, batches)
+        return _cached_step(engine, batches, texts)
     (batch,) = batches
     objective: JointObjective = engine.module
     (labels,) = objective.count_labels(batches)
     encoded = engine(batch, labels)
     contrastive = objective.contrastive(encoded.sites, batch.ids)
-    total = objective.total(contrastive.loss, encoded.triple_completion)
-    losses = Losses(total, contrastive.loss, encoded.triple_completion, contrastive.counts)
-    require_finite(_terms(losses))
+    retention = _summed([engine(text, counts) for text, counts in _counted(objective, texts)])
+    total = objective.total(contrastive.loss, encoded.triple_completion, retention)
+    losses = Losses(total, contrastive.loss, encoded.triple_completion, retention, contrastive.counts)
+    require_finite(_in_words(losses.terms()))
     engine.backward(total)
     engine.step()
     objective.contrastive.queue.push(contrastive.targets, contrastive.target_ids)
     return losses
 
 
-def _cached_step(engine: Any, batches: Sequence[Batch]) -> Losses:
+def _cached_step(engine: Any, batches: Sequence[Batch], texts: Sequence[TextBatch]) -> Losses:
     """Gradient caching: the contrastive term sees all sites, activations of one micro-batch are alive.
 
     A first pass encodes the sites without a graph; the loss gives its gradient there; a second pass encodes each
-    micro-batch again, with the same dropout, and takes that gradient down. The language-model loss rides on the second.
+    micro-batch again, with the same dropout, and takes that gradient down. The losses per token ride on the second.
     Source: GradCache (arXiv 2101.06983).
     """
     objective: JointObjective = engine.module
@@ -65,17 +68,21 @@ def _cached_step(engine: Any, batches: Sequence[Batch]) -> Losses:
     # micro-batches have equally many sites
     queries, entities = for_queries.chunk(len(batches)), for_entities.chunk(len(batches))
     triple_completion = torch.zeros_like(contrastive.loss)
+    counted_texts, retained = _counted(objective, texts), []
     for place, (batch, labels) in enumerate(zip(batches, objective.count_labels(batches), strict=True)):
         with _replayed(random_states[place], engine.device):
             encoded = engine(batch, labels)
         gradients = Sites(queries[place], entities[place], for_temperature / len(batches))
         surrogate = torch.stack([(a * b).sum() for a, b in zip(encoded.sites, gradients, strict=True)]).sum()
         triple_completion = triple_completion + encoded.triple_completion.detach()
+        # after the replay, since its dropout has not been drawn before
+        retention = _summed([engine(text, counts) for text, counts in counted_texts[place : place + 1]])
+        retained += [] if retention is None else [retention.detach()]
         if place == len(batches) - 1:
-            total = objective.total(contrastive.loss.detach(), triple_completion)
-            losses = Losses(total, contrastive.loss.detach(), triple_completion, contrastive.counts)
-            require_finite(_terms(losses))
-        engine.backward(objective.total(surrogate, encoded.triple_completion), scale_wrt_gas=False)
+            terms = (contrastive.loss.detach(), triple_completion, _summed(retained))
+            losses = Losses(objective.total(*terms), *terms, contrastive.counts)
+            require_finite(_in_words(losses.terms()))
+        engine.backward(objective.total(surrogate, encoded.triple_completion, retention), scale_wrt_gas=False)
         engine.step()  # does nothing before the last micro-batch
     objective.contrastive.queue.push(contrastive.targets, contrastive.target_ids)
     return losses
@@ -133,8 +140,16 @@ def require_finite(terms: Mapping[str, Tensor]) -> None:
         raise FloatingPointError(", ".join(f"{name} {mean}" for name, mean in zip(terms, means.tolist(), strict=True)))
 
 
-def _terms(losses: Losses) -> dict[str, Tensor]:
-    return {"contrastive": losses.contrastive, "triple completion": losses.triple_completion}
+def _in_words(terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.replace("_", " "): term for name, term in terms.items()}
+
+
+def _counted(objective: JointObjective, texts: Sequence[TextBatch]) -> list[tuple[TextBatch, LabelCounts]]:
+    return list(zip(texts, objective.count_labels(texts), strict=True))
+
+
+def _summed(parts: Sequence[Tensor]) -> Tensor | None:
+    return torch.stack([*parts]).sum() if parts else None
 
 
 def _random_state(device: torch.device) -> list[Tensor]:

@@ -21,6 +21,7 @@ from kalm.training.progress import ProgressDisplay, negatives_in_words
 from kalm.training.result import Kept, kept_model, save_model
 from kalm.training.step import check_weights, train_step
 from kalm.training.stop import StopRequest
+from kalm.training.text_windows import TextWindows
 from kalm.training.tracking import VALID, Tracker
 
 
@@ -31,6 +32,7 @@ class Trainer:
         config: of the run; its folder is locked and prepared.
         graph, table, tokenizer: the data, as triples and as tokens.
         objective: what is optimised, on its device.
+        texts: raw text beside the graph, if the objective has a use for it.
     """
 
     def __init__(
@@ -40,12 +42,14 @@ class Trainer:
         table: TokenTable,
         tokenizer: PreTrainedTokenizerFast,
         objective: JointObjective,
+        texts: TextWindows | None = None,
     ) -> None:
         self.config = config
         self.graph = graph
         self.table = table
         self.tokenizer = tokenizer
         self.objective = objective
+        self.texts = texts
         self.total_steps = num_steps(config, graph)
         self.last_step = min(self.total_steps, config.training.stop_after_steps or self.total_steps)
         self.batches = BatchMaker(config, graph, table, rank=rank(), world_size=world_size())
@@ -108,10 +112,11 @@ class Trainer:
         """
         meter.start_step()
         batches = self.batches.of_step(step, self.objective.encoder)
+        texts = [] if self.texts is None else self.texts.of_step(step, self.engine.device)
         self._learning_rate = self.engine.get_lr()[0]
         self._last_batch = batches[0]
         with self._explained(f"a loss is not finite at step {step + 1}"):
-            losses = train_step(self.engine, batches)
+            losses = train_step(self.engine, batches, texts)
         return meter.end_step(losses, batches, stop.asked)
 
     @contextmanager
