@@ -18,6 +18,8 @@ ranking     exact filtered ranks against the bare product of the same size and p
 entities    ranks among 5 million entities (16 GB of memory); the best ten of them, exact and by approximate indexes
 graph       reading a TSV of 5 million triples beside pykeen, and N-Triples (extra: rdf); known tails among 20 million
             triples (16 GB of memory)
+paths       paths for the questions of MetaQA by each search, and beside networkx (extra: speed); needs --root; then
+            landmarks and paths among 5 million entities (16 GB of memory)
 
 Pin a measurement to one core of a shared machine: OMP_NUM_THREADS=1 taskset -c 1 python eval/speed.py step
 """
@@ -36,12 +38,14 @@ def main() -> None:
     parser.add_argument(
         "--source", default="wn18rr", help="padding, tokens, encoding: layout of the graph (default wn18rr)"
     )
-    parser.add_argument("--root", type=Path, help="padding, tokens, encoding: folder of the graph's files")
+    parser.add_argument("--root", type=Path, help="padding, tokens, encoding, paths: folder of the graph's files")
     parser.add_argument("--tokenizer", type=Path, help="padding, tokens, encoding: folder of a tokenizer")
     parser.add_argument("--output", type=Path, default=Path("runs/speed"), help="folder of the result")
     arguments = parser.parse_args()
     if arguments.name in ("padding", "tokens", "encoding") and (arguments.root is None or arguments.tokenizer is None):
         parser.error(f"{arguments.name} needs --root and --tokenizer")
+    if arguments.name == "paths" and arguments.root is None:
+        parser.error("paths needs --root, the folder of MetaQA's files")
 
     from kalm.evaluation.report import print_measurements  # heavy, as are the measurements: after --help
     from kalm.provenance import write_json
@@ -53,7 +57,7 @@ def main() -> None:
 
 
 def _measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    from kalm.speed import encoding, large_batch, memory, padding, ranking, scaling, startup, step
+    from kalm.speed import encoding, large_batch, memory, padding, paths, ranking, scaling, startup, step
     from kalm.speed.graph import measure_lookups, measure_n_triples, measure_reading
     from kalm.speed.sentence_trainer import missing_packages
 
@@ -81,6 +85,7 @@ def _measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         "graph": lambda: [
             row for measure in (measure_reading, measure_n_triples, measure_lookups) for row in measure(**repeats)
         ],
+        "paths": lambda: paths.measure_questions(arguments.root, **repeats) + paths.measure_large(**repeats),
     }
     return measure[arguments.name]()
 

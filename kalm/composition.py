@@ -17,6 +17,8 @@ from kalm.config import (
     DataConfig,
     PreparationConfig,
     Quantization,
+    QuestionsConfig,
+    RationalesConfig,
     in_yaml,
     looks_like_folder,
     require,
@@ -83,9 +85,31 @@ def load_preparation(composed: DictConfig) -> PreparationConfig:
     Raises:
         ValueError: see `to_dataclass`.
     """
+    return _without_training(composed, PreparationConfig)
+
+
+def load_rationales(composed: DictConfig) -> RationalesConfig:
+    """The composed config of `launch/rationales.py`.
+
+    Raises:
+        ValueError: see `to_dataclass`.
+    """
+    return _without_training(composed, RationalesConfig)
+
+
+def load_questions(composed: DictConfig) -> QuestionsConfig:
+    """The composed config of `launch/questions.py`.
+
+    Raises:
+        ValueError: see `to_dataclass`.
+    """
+    return _without_training(composed, QuestionsConfig)
+
+
+def _without_training(composed: DictConfig, schema: type[ConfigType]) -> ConfigType:
     with open_dict(composed):
         composed.pop("training", None)  # a data set and a model bring theirs
-    return to_dataclass(composed, PreparationConfig)
+    return to_dataclass(composed, schema)
 
 
 def validate(config: Config, world_size: int) -> None:

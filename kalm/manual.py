@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
@@ -51,14 +51,16 @@ def described_keys(composed: DictConfig, schema: type, prefix: str = "") -> Iter
     for field in fields(schema):
         options = [part for part in (types[field.name], *get_args(types[field.name])) if inspect.isclass(part)]
         value = composed.get(field.name)
-        section = next((part for part in options if is_dataclass(part)), None)
+        is_mapping = get_origin(types[field.name]) is dict
+        section = None if is_mapping else next((part for part in options if is_dataclass(part)), None)
         if section is not None and isinstance(value, DictConfig):
             yield from described_keys(value, section, f"{prefix}{field.name}.")
             continue
         names = [str(member.value) for part in options if issubclass(part, Enum) for member in part]
         words = [meanings.get(field.name, ""), f"one of {', '.join(names)}" if names else ""]
         plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-        yield f"{prefix}{field.name}", plain, "; ".join(filter(None, words))
+        # of a mapping its names alone, which a file in conf/ gives their values
+        yield f"{prefix}{field.name}", list(value) if is_mapping and value else plain, "; ".join(filter(None, words))
 
 
 def _comments(schema: type) -> list[tuple[str, str]]:

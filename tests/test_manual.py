@@ -6,12 +6,14 @@ import pytest
 from conftest import ROOT
 from toy_run import composed
 
-from kalm.config import Config, KgcConfig, PredictConfig, PreparationConfig
+from kalm.config import Config, KgcConfig, PredictConfig, PreparationConfig, QuestionsConfig, RationalesConfig
 from kalm.manual import described_keys, manual
 
 
 @pytest.mark.parametrize(
-    ("name", "schema"), [("train", Config), ("kgc", KgcConfig), ("predict", PredictConfig), ("data", PreparationConfig)]
+    ("name", "schema"),
+    [("train", Config), ("kgc", KgcConfig), ("predict", PredictConfig), ("data", PreparationConfig),
+     ("rationales", RationalesConfig), ("questions", QuestionsConfig)],
 )
 def test_each_key_has_a_value_and_a_meaning(name, schema):
     keys = list(described_keys(composed(name), schema))

@@ -48,7 +48,7 @@ def build_encoder(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed:
         lm = build_llama(config.scratch, tokenizer, _torch_dtype(config.dtype))
     else:
         assert config.path is not None
-        lm = _pretrained_lm(config.path, config.dtype, config.quantization)
+        lm = pretrained_lm(config.path, config.dtype, config.quantization)
         if config.lora is not None and config.lora.enabled:
             lm = add_lora(lm, config.lora)
     encoder = DualViewLM(lm, config.dropout)
@@ -119,7 +119,7 @@ def load_trained(folder: Path, dtype: Dtype) -> tuple[DualViewLM, PreTrainedToke
         require_adapter(folder)
         import peft
 
-        base = _pretrained_lm(description["base"], dtype)
+        base = pretrained_lm(description["base"], dtype)
         try:
             with _without_peft_warning():
                 lm = peft.PeftModel.from_pretrained(base, str(folder))
@@ -127,7 +127,7 @@ def load_trained(folder: Path, dtype: Dtype) -> tuple[DualViewLM, PreTrainedToke
             raise ValueError(f"{folder}: the adapter does not fit {description['base']}: {_one_line(error)}") from error
     else:
         with _fault_of_run(folder):
-            lm = _pretrained_lm(str(folder), dtype)
+            lm = pretrained_lm(str(folder), dtype)
     return DualViewLM(lm, dropout=0.0).eval(), tokenizer, description
 
 
@@ -169,7 +169,7 @@ def _torch_dtype(dtype: Dtype) -> torch.dtype:
     return {Dtype.float32: torch.float32, Dtype.bfloat16: torch.bfloat16}[dtype]
 
 
-def _pretrained_lm(path: str, dtype: Dtype, quantization: Quantization = Quantization.none) -> nn.Module:
+def pretrained_lm(path: str, dtype: Dtype, quantization: Quantization = Quantization.none) -> nn.Module:
     place, options = _place(path)
     options |= _quantization_options(quantization)
     lm: nn.Module

@@ -1,0 +1,1 @@
+"""Rationales from the graph for questions and their answers: the data that KALE tunes with."""

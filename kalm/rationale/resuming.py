@@ -1,0 +1,68 @@
+"""Whether a file of rationales is of the same graph, questions and config, and how far it is."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from kalm.config import RationalesConfig
+from kalm.provenance import file_digest
+from kalm.rationale.line_file import LineFile
+
+# sections that change no record: what they name is known by its digest, or is no matter of content
+NO_CONTENT = ("data", "qa", "out", "overwrite", "at_once", "debug")
+
+
+def config_digest(config: RationalesConfig) -> str:
+    """Of all that a record depends on beside graph and questions; files are known by their bytes."""
+    plain = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
+    assert isinstance(plain, dict)
+    content: dict[str, Any] = {str(key): value for key, value in plain.items() if key not in NO_CONTENT}
+    content["leave_out"] = [file_digest(Path(path).expanduser()) for path in config.leave_out]
+    linking = content["linking"]
+    if config.linking.aliases is not None:
+        linking["aliases"] = file_digest(Path(config.linking.aliases).expanduser())
+    endpoint = content["generator"]["endpoint"]
+    # how it is asked, not what
+    content["generator"]["endpoint"] = {key: endpoint[key] for key in ("model", "temperature", "max_new_tokens")}
+    content["generator"]["local"].pop("batch_size")
+    for key in ("search", "num_anchors", "anchor_hops"):  # the paths are the same
+        content["paths"].pop(key)
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def num_records(out: Path, digests: Mapping[str, str]) -> int:
+    """How many questions are done; a last line that is not whole is cut off. 0 where there is no file.
+
+    Raises:
+        ValueError: the file was made from another graph, other questions or another config, or is something else.
+    """
+    if not out.exists():
+        return 0
+    with out.open("rb") as stream:
+        first = stream.readline()
+    if first.endswith(b"\n") and b'"digests"' not in first:
+        raise ValueError(f"out: {out} exists and holds no rationales; take another file, or overwrite=true")
+    file = LineFile(out)
+    try:
+        if file.was_torn:
+            print(f"{out}: the last line was not whole and is cut off; its question is asked again", flush=True)
+        return _checked(file, digests)
+    finally:
+        file.close()
+
+
+def _checked(file: LineFile, digests: Mapping[str, str]) -> int:
+    count = 0
+    for row in file:
+        if row.get("number") != count:
+            raise ValueError(f"{file.path}:{count + 1}: expected the record of question {count}; overwrite=true makes "
+                             "the file anew")  # fmt: skip
+        if other := [part for part, digest in digests.items() if row["digests"].get(part) != digest]:
+            raise ValueError(f"out: {file.path} was made from another {' and '.join(other)}; take another file, or "
+                             "overwrite=true")  # fmt: skip
+        count += 1
+    return count
