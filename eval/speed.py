@@ -14,6 +14,8 @@ padding     share of padding by groups and micro-batches; needs --root and --tok
 tokens      tokenising a graph's texts; needs --root and --tokenizer
 startup     starting an entry point
 encoding    encoding a graph's entities against bare forwards; needs --root and --tokenizer (a model's folder)
+generation  answers in a trie of names against free beams, and candidates behind one prompt against each text alone;
+            needs --root and --tokenizer (a model's folder)
 ranking     exact filtered ranks against the bare product of the same size and pykeen's evaluator
 entities    ranks among 5 million entities (16 GB of memory); the best ten of them, exact and by approximate indexes
 graph       reading a TSV of 5 million triples beside pykeen, and N-Triples (extra: rdf); known tails among 20 million
@@ -29,20 +31,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=MEASUREMENTS, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    names = [line.split()[0] for line in MEASUREMENTS.partition("\n\n")[0].splitlines()]
+    names = [line.split()[0] for line in MEASUREMENTS.partition("\n\n")[0].splitlines() if line[0] != " "]
     parser.add_argument("name", choices=names, metavar="NAME", help="what to measure, see below")
     parser.add_argument("--repeats", type=int, default=7, help="timed repeats of each system (default 7)")
     parser.add_argument("--batch-size", type=int, default=32, help="step, groups: triples per step (default 32)")
     parser.add_argument("--large-batch-size", type=int, default=1024,
                         help="step: triples per step with gradient caching (default 1024)")  # fmt: skip
     parser.add_argument(
-        "--source", default="wn18rr", help="padding, tokens, encoding: layout of the graph (default wn18rr)"
+        "--source", default="wn18rr", help="padding, tokens, encoding, generation: layout of the graph (default wn18rr)"
     )
-    parser.add_argument("--root", type=Path, help="padding, tokens, encoding, paths: folder of the graph's files")
-    parser.add_argument("--tokenizer", type=Path, help="padding, tokens, encoding: folder of a tokenizer")
+    parser.add_argument(
+        "--root", type=Path, help="padding, tokens, encoding, generation, paths: folder of the graph's files"
+    )
+    parser.add_argument("--tokenizer", type=Path, help="padding, tokens, encoding, generation: folder of a tokenizer")
     parser.add_argument("--output", type=Path, default=Path("runs/speed"), help="folder of the result")
     arguments = parser.parse_args()
-    if arguments.name in ("padding", "tokens", "encoding") and (arguments.root is None or arguments.tokenizer is None):
+    if arguments.name in ("padding", "tokens", "encoding", "generation") and (
+        arguments.root is None or arguments.tokenizer is None
+    ):
         parser.error(f"{arguments.name} needs --root and --tokenizer")
     if arguments.name == "paths" and arguments.root is None:
         parser.error("paths needs --root, the folder of MetaQA's files")
@@ -57,7 +63,7 @@ def main() -> None:
 
 
 def _measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    from kalm.speed import encoding, large_batch, memory, padding, paths, ranking, scaling, startup, step
+    from kalm.speed import encoding, generation, large_batch, memory, padding, paths, ranking, scaling, startup, step
     from kalm.speed.graph import measure_lookups, measure_n_triples, measure_reading
     from kalm.speed.sentence_trainer import missing_packages
 
@@ -80,6 +86,7 @@ def _measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         "tokens": lambda: startup.measure_tokens(*graph, **repeats),
         "startup": lambda: startup.measure_startup(**repeats),
         "encoding": lambda: encoding.measure_encoding(*graph, **repeats),
+        "generation": lambda: generation.measure_generation(*graph, **repeats),
         "ranking": lambda: ranking.measure_ranking(**repeats),
         "entities": lambda: ranking.measure_many_entities(**repeats) + ranking.measure_indexes(**repeats),
         "graph": lambda: [

@@ -8,7 +8,7 @@ from conftest import ROOT
 
 CORE = ["kalm.graph.sources", "kalm.text.batch", "kalm.model.loading", "kalm.objective.joint"]
 # each may use those before it
-LAYERS = ["graph", "text", "model", "objective", "evaluation", "serving", "kgqa", "rationale", "preparation",
+LAYERS = ["graph", "text", "model", "objective", "evaluation", "kgqa", "serving", "rationale", "preparation",
           "training", "sweep", "speed"]  # fmt: skip
 
 

@@ -6,14 +6,22 @@ import pytest
 from conftest import ROOT
 from toy_run import composed
 
-from kalm.config import Config, KgcConfig, PredictConfig, PreparationConfig, QuestionsConfig, RationalesConfig
+from kalm.config import (
+    Config,
+    KgcConfig,
+    KgqaConfig,
+    PredictConfig,
+    PreparationConfig,
+    QuestionsConfig,
+    RationalesConfig,
+)
 from kalm.manual import described_keys, manual
 
 
 @pytest.mark.parametrize(
     ("name", "schema"),
-    [("train", Config), ("kgc", KgcConfig), ("predict", PredictConfig), ("data", PreparationConfig),
-     ("rationales", RationalesConfig), ("questions", QuestionsConfig)],
+    [("train", Config), ("kgc", KgcConfig), ("predict", PredictConfig), ("kgqa", KgqaConfig),
+     ("data", PreparationConfig), ("rationales", RationalesConfig), ("questions", QuestionsConfig)],
 )
 def test_each_key_has_a_value_and_a_meaning(name, schema):
     keys = list(described_keys(composed(name), schema))

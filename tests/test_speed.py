@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import shared
 
-from kalm.speed import graph, large_batch, memory, padding, scaling, step
+from kalm.speed import generation, graph, large_batch, memory, padding, scaling, step
 from kalm.speed.measure import ratio_row
 from kalm.speed.sentence_trainer import missing_packages
 from kalm.speed.task import Size, llama
@@ -90,6 +90,16 @@ def test_memory_is_measured_against_triples_and_chunks():
     rows = memory.measure_vocabulary(repeats=1, vocabulary=50, num_labels=8, hidden=4, chunk=4)
     name = "completion_loss_vocabulary_50_chunked_vs_whole"
     assert_rows(rows, f"{name}_seconds", f"{name}_memory")
+
+
+def test_answers_in_words_are_measured(toy_folder, model_folder, monkeypatch):
+    for name, value in {"NUM_PROMPTS": 3, "NUM_BEAMS": 2, "NUM_NEW_TOKENS": 3, "NUM_CANDIDATES": 5}.items():
+        monkeypatch.setattr(generation, name, value)
+    rows = generation.measure_generation("folder", toy_folder, model_folder, repeats=1)
+    assert_rows(
+        rows, "name_trie_of_folder", "constrained_vs_free_beams", "constrained_vs_transformers_beams",
+        "free_vs_transformers_beams", "candidates_behind_one_prompt_vs_alone",
+    )  # fmt: skip
 
 
 @pytest.mark.slow

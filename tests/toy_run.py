@@ -30,7 +30,7 @@ def composed(name: str, *overrides: str):
         return compose(name, overrides=list(overrides))
 
 
-def configured(schema: type, name: str, **keys):
+def configured(schema: type, name: str, /, **keys):
     """An evaluation's config with its own values in `conf/`, and these."""
     config = composed(name)
     for key, value in keys.items():

@@ -23,6 +23,16 @@ from kalm.config.evaluation import (
     Task,
     Ties,
 )
+from kalm.config.kgqa import (
+    Decoding,
+    KgqaConfig,
+    PromptForm,
+    PromptFrame,
+    PromptsConfig,
+    QaTask,
+    QuestionsFormat,
+    TaskPrompt,
+)
 from kalm.config.model import AdapterInit, Dtype, LoraConfig, ModelConfig, Quantization, ScratchConfig
 from kalm.config.objective import KlDirection, NegativesConfig, ObjectiveConfig, RetentionConfig, Scope, SeparateConfig
 from kalm.config.prediction import PredictConfig, Question, check_question
@@ -64,6 +74,7 @@ __all__ = [
     "CompletionTemplate",
     "Config",
     "DataConfig",
+    "Decoding",
     "DeepSpeedConfig",
     "Dtype",
     "EndpointConfig",
@@ -72,6 +83,7 @@ __all__ = [
     "GeneratorConfig",
     "IndexKind",
     "KgcConfig",
+    "KgqaConfig",
     "KlDirection",
     "LinkingConfig",
     "LocalConfig",
@@ -84,10 +96,15 @@ __all__ = [
     "Phrase",
     "PredictConfig",
     "PreparationConfig",
+    "PromptForm",
+    "PromptFrame",
+    "PromptsConfig",
     "Protocol",
+    "QaTask",
     "Quantization",
     "Question",
     "QuestionsConfig",
+    "QuestionsFormat",
     "RankingConfig",
     "RationalesConfig",
     "RetentionConfig",
@@ -102,6 +119,7 @@ __all__ = [
     "SweepConfig",
     "TargetTemplate",
     "Task",
+    "TaskPrompt",
     "TemplateConfig",
     "Ties",
     "Tracking",

@@ -14,12 +14,13 @@ from kalm.text.batch import pad_rows
 from kalm.text.prefix_tree import PrefixTree, Subtrees, subtrees
 from kalm.text.ragged import Ids, RaggedArray, run_positions
 
-# candidates' tokens that are read in one forward for one query: attention over a tree is quadratic in them
-TREE_TOKENS = 2048
+# candidates' tokens that are read in one forward for one query: attention over a tree is quadratic in them; four times
+# as many take half as long again with a small LM
+TREE_TOKENS = 512
 REACHES = ("sliding_window", "attention_chunk_size", "window_size")  # what LMs call the span of a layer's attention
 
 
-class _ReadQueries(NamedTuple):
+class ReadQueries(NamedTuple):
     """B queries that the LM has read, padded on the right to P tokens."""
 
     cache: DynamicCache  # keys and values at all P
@@ -47,7 +48,7 @@ def log_probabilities(
         encoder: the LM.
         queries: token rows, Q of them.
         tree: of all texts, such as the tails of a token table.
-        candidates: rows of the tree to score, per query.
+        candidates: rows of the tree to score, per query; of many, those that begin alike best stand side by side.
         batch_tokens: tokens encoded at once, padding included.
         logit_memory_mib: MiB for logits over the vocabulary.
 
@@ -66,7 +67,7 @@ def log_probabilities(
     was_training = encoder.training
     encoder.eval()
     for rows in batches_by_cost(queries.lengths + np.minimum(tree_tokens, TREE_TOKENS), batch_tokens):
-        read = _read(encoder, *queries.take(rows))
+        read = read_queries(encoder, *queries.take(rows))
         places = run_positions(candidates.offsets[rows], candidates.lengths_of(rows))
         owners = np.repeat(np.arange(len(rows)), candidates.lengths_of(rows))
         parts = earlier[places] // TREE_TOKENS
@@ -76,13 +77,17 @@ def log_probabilities(
             parts_of_tree = subtrees(tree, len(rows), owners[chosen], texts)
             scores[places[chosen]] = _score(encoder, read, parts_of_tree, logit_memory_mib)
     encoder.train(was_training)
-    if not np.isfinite(scores).all():
-        raise ValueError("the model gives log-probabilities that are not finite (nan or inf); train it again")
+    check_finite(scores)
     return scores
 
 
-def check_tree_attention(encoder: DualViewLM) -> None:
+def check_tree_attention(encoder: DualViewLM, key: str = "scores=fused", without: str = "scores=embedding") -> None:
     """Compare texts read as a tree with the same texts read one by one.
+
+    Args:
+        encoder: the LM.
+        key: the setting that needs it, for the message.
+        without: the setting that does not.
 
     Raises:
         ValueError: the LM keeps no keys and values, or takes a token's place from elsewhere than its position id.
@@ -90,16 +95,17 @@ def check_tree_attention(encoder: DualViewLM) -> None:
     query, texts = [3, 4, 5], [[6, 7, 8], [6, 8], [7]]
     tree = PrefixTree.from_rows(RaggedArray.from_rows(texts))
     name = type(encoder.causal_lm).__name__
-    remedy = "rank with scores=embedding, or train an LM such as Llama, Qwen, Mistral, Gemma or GPT-2"
+    remedy = f"take {without}, or train an LM such as Llama, Qwen, Mistral, Gemma or GPT-2"
     try:
         with torch.no_grad():
-            read = _read(encoder, np.array(query), np.array([len(query)]))
+            read = read_queries(encoder, np.array(query), np.array([len(query)]))
             together = _score(encoder, read, subtrees(tree, 1, np.zeros(3, dtype=np.int64), np.arange(3)), 1)
             alone = [_score_alone(encoder, query, text) for text in texts]
     except (TypeError, AttributeError, IndexError, RuntimeError, ValueError) as error:
-        raise ValueError(f"scores=fused: {name} cannot read a tree of texts ({error}); {remedy}") from error
+        raise ValueError(f"{key}: {name} cannot read a tree of texts ({error}); {remedy}") from error
+    check_finite(np.append(together, alone))
     if not np.allclose(together, alone, rtol=2e-2, atol=2e-2):
-        raise ValueError(f"scores=fused: {name} reads a tree of texts otherwise than the texts one by one; {remedy}")
+        raise ValueError(f"{key}: {name} reads a tree of texts otherwise than the texts one by one; {remedy}")
 
 
 def _score_alone(encoder: DualViewLM, query: list[int], text: list[int]) -> float:
@@ -107,6 +113,16 @@ def _score_alone(encoder: DualViewLM, query: list[int], text: list[int]) -> floa
     log_probabilities = encoder.logits(encoder.states(input_ids)[0]).log_softmax(dim=1)
     positions = range(len(query) - 1, len(query) + len(text) - 1)
     return sum(float(log_probabilities[position, token]) for position, token in zip(positions, text, strict=True))
+
+
+def check_finite(log_probabilities: NDArray[np.float64]) -> None:
+    """Refuse a model that is broken.
+
+    Raises:
+        ValueError: one of its log-probabilities is not finite.
+    """
+    if not np.isfinite(log_probabilities).all():
+        raise ValueError("the model gives log-probabilities that are not finite (nan or inf); train it again")
 
 
 def check_reach(encoder: DualViewLM, num_tokens: int) -> None:
@@ -119,28 +135,29 @@ def check_reach(encoder: DualViewLM, num_tokens: int) -> None:
     reaches = {key: getattr(encoder.causal_lm.config, key, None) for key in REACHES}
     for key, reach in reaches.items():
         if reach is not None and reach < num_tokens:
-            raise ValueError(f"scores=fused: a query with its longest answer has {num_tokens} tokens, and the LM's "
-                             f"{key} is {reach}; rank with scores=embedding")  # fmt: skip
+            raise ValueError(f"a query with its longest answer has {num_tokens} tokens, and the LM's {key} is {reach}; "
+                             "shorten the texts, or rank with scores=embedding")  # fmt: skip
 
 
-def _read(encoder: DualViewLM, tokens: Ids, lengths: Ids) -> _ReadQueries:
+def read_queries(encoder: DualViewLM, tokens: Ids, lengths: Ids) -> ReadQueries:
+    """Read token rows, as `RaggedArray.take` gives them, and keep their keys and values."""
     device = next(encoder.parameters()).device
     cache = DynamicCache()  # without the LM's config, so that no layer drops what is out of its reach
     last = torch.from_numpy(lengths - 1).to(device)
     output = encoder.causal_lm.base_model(
         input_ids=pad_rows(tokens, lengths).to(device), past_key_values=cache, use_cache=True
     )
-    return _ReadQueries(cache, output.last_hidden_state[torch.arange(len(last), device=device), last], last + 1)
+    return ReadQueries(cache, output.last_hidden_state[torch.arange(len(last), device=device), last], last + 1)
 
 
-def _score(encoder: DualViewLM, read: _ReadQueries, parts: Subtrees, logit_memory_mib: int) -> NDArray[np.float64]:
+def _score(encoder: DualViewLM, read: ReadQueries, parts: Subtrees, logit_memory_mib: int) -> NDArray[np.float64]:
     """Sums of log-probabilities of each row's tokens."""
     states = torch.cat([read.states, _tree_states(encoder, read, parts)])
     steps = _next_token_log_probabilities(encoder, states, parts.sources, parts.labels, logit_memory_mib)
     return np.asarray(np.add.reduceat(steps[parts.steps], parts.starts))
 
 
-def _tree_states(encoder: DualViewLM, read: _ReadQueries, parts: Subtrees) -> Tensor:
+def _tree_states(encoder: DualViewLM, read: ReadQueries, parts: Subtrees) -> Tensor:
     """States at the nodes to read, (I, D); the cache is left as it was."""
     width = int(parts.counts.max())
     if width == 0:

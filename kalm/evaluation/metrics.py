@@ -63,6 +63,17 @@ def paired_differences(
     }
 
 
+def mean_intervals(values: Column, clusters: NDArray[np.int64]) -> Column:
+    """Bootstrap 95 % interval (percentiles) of the mean of each column, (columns, 2).
+
+    Args:
+        values: (Q, columns).
+        clusters: (Q,); rows of one cluster are drawn together.
+    """
+    outside = (1 - CONFIDENCE) / 2
+    return np.asarray(np.quantile(_resampled(values, clusters), [outside, 1 - outside], axis=0).T)
+
+
 def _per_query(ranks: Column, num_candidates: Column) -> Column:
     """What is averaged over queries, (Q, metrics): the last column is the chance rank, for the index."""
     hits = [ranks <= k for k in HITS_AT]

@@ -79,31 +79,32 @@ def triple_classification(
     }  # fmt: skip
 
 
-def choose_thresholds(valid: Scored) -> Thresholds:
-    """The most accurate threshold of each relation, and of all together."""
+def choose_thresholds(valid: Scored, beyond: float = 2.0) -> Thresholds:
+    """The most accurate threshold of each relation, and of all together; `beyond` as for `best_threshold`."""
     return Thresholds(
         per_relation={
-            relation: best_threshold(valid.scores[rows], valid.is_true[rows])
+            relation: best_threshold(valid.scores[rows], valid.is_true[rows], beyond)
             for relation in np.unique(valid.relations).tolist()
             for rows in [valid.relations == relation]
         },
-        overall=best_threshold(valid.scores, valid.is_true),
+        overall=best_threshold(valid.scores, valid.is_true, beyond),
     )
 
 
-def best_threshold(scores: Scores, is_true: Labels) -> float:
+def best_threshold(scores: Scores, is_true: Labels, beyond: float = 2.0) -> float:
     """The threshold with the best accuracy, halfway between two scores; the lowest of several equally good.
 
     Args:
-        scores: cosines, (n,), n >= 1.
+        scores: (n,), n >= 1.
         is_true: (n,).
+        beyond: larger than the size of any score, so that all or none may be taken for true; 2 is for cosines.
     """
     order = np.argsort(scores)
     ordered, true_below = scores[order], np.concatenate([[0], is_true[order].cumsum()])
     # cut i takes the i lowest for false: right are the false ones below it and the true ones above it
     cuts = np.arange(len(scores) + 1)
     right = (cuts - true_below) + (true_below[-1] - true_below)
-    edges = np.concatenate([[-2.0], ordered, [2.0]])  # beyond any cosine, so that all or none may be taken for true
+    edges = np.concatenate([[-beyond], ordered, [beyond]])
     right[edges[:-1] == edges[1:]] = -1  # equal scores cannot be told apart
     best = int(right.argmax())
     return float(edges[best] + edges[best + 1]) / 2

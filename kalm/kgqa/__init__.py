@@ -1,1 +1,1 @@
-"""Questions in natural language over a graph."""
+"""Questions over a graph that the LM answers in words, and how the answers are scored."""

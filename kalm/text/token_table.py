@@ -162,12 +162,12 @@ def _tokenise(
     before: list[int] | None = None,
     after: list[int] | None = None,
 ) -> RaggedArray:
-    first, end = _token_ids([segments.start, segments.end], tokenizer, max_tokens=None)
+    first, end = token_ids([segments.start, segments.end], tokenizer, max_tokens=None)
     blocks = []
     for at in range(0, len(segments.names), TEXTS_AT_ONCE):
         texts = segments.names[at : at + TEXTS_AT_ONCE]
-        names = _token_ids(texts, tokenizer, template.max_name_tokens)
-        descriptions = _token_ids(
+        names = token_ids(texts, tokenizer, template.max_name_tokens)
+        descriptions = token_ids(
             segments.descriptions[at : at + TEXTS_AT_ONCE], tokenizer, template.max_description_tokens
         )
         bodies = [first + name + description + end for name, description in zip(names, descriptions, strict=True)]
@@ -177,7 +177,14 @@ def _tokenise(
     return RaggedArray.stack(blocks)
 
 
-def _token_ids(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast, max_tokens: int | None) -> list[list[int]]:
+def token_ids(texts: Sequence[str], tokenizer: PreTrainedTokenizerFast, max_tokens: int | None) -> list[list[int]]:
+    """Tokens of texts that are pieces of a sequence: no special token is added, none is read out of a text.
+
+    Args:
+        texts: each begins with the space that is to stand before it, if any.
+        tokenizer: of the LM.
+        max_tokens: the first so many are kept; None keeps all.
+    """
     if _adds_leading_space(tokenizer):
         texts = [text.removeprefix(" ") for text in texts]
     # a special token's string inside a text (`<s>`, `<|im_end|>`) must become ordinary text

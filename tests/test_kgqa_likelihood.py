@@ -1,0 +1,140 @@
+"""Options ranked and triples judged by likelihood, against one text at a time."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import NAMES, make_encoder
+
+from kalm.config import QaTask
+from kalm.kgqa.asked import Asked, ask_entities
+from kalm.kgqa.likelihood import option_scores, rank_options, text_scores
+from kalm.kgqa.name_trie import NameTrie
+from kalm.kgqa.options import own_entities
+from kalm.kgqa.prompts import OwnPrompts
+from kalm.kgqa.scoring import Vocabulary
+from kalm.text.prefix_tree import PrefixTree
+from kalm.text.ragged import RaggedArray
+
+ALIASES = {0: ["Annie"], 3: ["ivy"]}
+
+
+@pytest.fixture(scope="module")
+def wide_encoder(tokenizer):
+    encoder = make_encoder(tokenizer)
+    with torch.no_grad():
+        for parameter in encoder.parameters():  # fresh weights are so small that every text is as likely
+            if parameter.dim() > 1:
+                parameter.mul_(5)
+    return encoder
+
+
+@torch.no_grad()
+def mean_log_probability(encoder, prompt, text):
+    logits = encoder.causal_lm(torch.tensor([[*prompt, *text]])).logits[0].double().log_softmax(dim=1)
+    places = range(len(prompt) - 1, len(prompt) + len(text) - 1)
+    return sum(float(logits[place, token]) for place, token in zip(places, text, strict=True)) / len(text)
+
+
+@pytest.fixture(scope="module")
+def options(toy_graph, table, template, tokenizer):
+    return own_entities(toy_graph, Vocabulary(list(NAMES.values()), ALIASES), table, template, tokenizer)
+
+
+@pytest.fixture(scope="module")
+def asked(toy_graph):
+    triples = toy_graph.triples["train"][:5]
+    return [
+        question for task in (QaTask.tail, QaTask.head)
+        for question in ask_entities(toy_graph, triples, task, ["train", "valid", "test"])
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def prompts(asked, table, template, tokenizer):
+    writer = OwnPrompts(table, template, tokenizer)
+    return RaggedArray.from_rows([writer.tokens(question, []) for question in asked])
+
+
+def by_hand(encoder, tokenizer, prompt):
+    """Score of each entity: the best of its names, written alone."""
+    scores = []
+    for place, name in enumerate(NAMES.values()):
+        texts = [[*tokenizer(f" {text}", add_special_tokens=False).input_ids, tokenizer.eos_token_id]
+                 for text in (name, *ALIASES.get(place, ()))]  # fmt: skip
+        scores.append(max(mean_log_probability(encoder, prompt, text) for text in texts))
+    return scores
+
+
+def rows_of(prompts):
+    return [
+        prompts.values[start:stop].tolist() for start, stop in zip(prompts.offsets, prompts.offsets[1:], strict=False)
+    ]
+
+
+def test_scores_equal_each_name_alone(wide_encoder, prompts, options, tokenizer, ranking):
+    scores = option_scores(wide_encoder, prompts, options.trie, len(NAMES), ranking)
+    for row, prompt in zip(scores, rows_of(prompts), strict=True):
+        assert row == pytest.approx(by_hand(wide_encoder, tokenizer, prompt), abs=1e-5)
+    assert (scores[:, 3] >= scores[:, 4]).all(), "both are `a dog`, and one is `ivy` too"
+
+
+def test_ranks_equal_a_loop_with_the_filter_and_the_ties_of_kgc(
+    wide_encoder, prompts, asked, options, tokenizer, ranking
+):
+    ranks = rank_options(wide_encoder, prompts, asked, options.trie, len(NAMES), ranking, "test")
+    assert len(ranks) == len(asked)
+    for found, question, prompt in zip(ranks, asked, rows_of(prompts), strict=True):
+        scores = by_hand(wide_encoder, tokenizer, prompt)
+        rivals = [scores[place] for place in range(10) if place not in question.known]
+        better = sum(score > scores[question.own] + 1e-7 for score in rivals)
+        tied = sum(abs(score - scores[question.own]) <= 1e-7 for score in rivals)
+        assert [column.item() for column in found] == [better + 1, better + tied + 1, len(rivals) + 1]
+
+
+def test_options_of_one_text_tie(wide_encoder, prompts, table, template, tokenizer, toy_graph, ranking):
+    trie = NameTrie.of_tails(toy_graph, table, tokenizer)
+    scores = option_scores(wide_encoder, prompts, trie, len(NAMES), ranking)
+    assert (scores[:, 3] == scores[:, 4]).all()
+    # one of the two is asked for, and the other is no known answer
+    question = Asked(task="tail", number=0, own=3, known=(3,))
+    (found,) = rank_options(
+        wide_encoder, RaggedArray.from_rows(rows_of(prompts)[:1]), [question], trie, 10, ranking, ""
+    )
+    assert found.pessimistic.item() == found.optimistic.item() + 1
+
+
+def test_every_right_answer_of_a_question_is_ranked_without_the_others(wide_encoder, prompts, options, ranking):
+    question = Asked(task="question", number=0, known=(2, 6, 7))
+    one = RaggedArray.from_rows(rows_of(prompts)[:1])
+    (found,) = rank_options(wide_encoder, one, [question], options.trie, 10, ranking, "")
+    scores = option_scores(wide_encoder, one, options.trie, 10, ranking)[0]
+    rivals = np.delete(scores, [2, 6, 7])
+    assert found.optimistic.tolist() == [int((rivals > scores[own]).sum()) + 1 for own in (2, 6, 7)]
+    assert found.num_candidates.tolist() == [8, 8, 8]
+
+
+def test_an_option_that_cannot_be_written_comes_last(wide_encoder, prompts, ranking):
+    trie = NameTrie.build(RaggedArray.from_rows([[5, 2], [], [6, 2]]), ["x", "", "y"], np.arange(3))
+    scores = option_scores(wide_encoder, prompts, trie, 3, ranking)
+    assert np.isneginf(scores[:, 1]).all()
+    assert np.isfinite(scores[:, [0, 2]]).all()
+
+
+def test_blocks_of_prompts_change_no_rank(wide_encoder, prompts, asked, options, ranking, monkeypatch):
+    def rank():
+        found = rank_options(wide_encoder, prompts, asked, options.trie, len(NAMES), ranking, "")
+        return [[column.item() for column in row] for row in found]
+
+    whole = rank()
+    monkeypatch.setattr("kalm.kgqa.likelihood.BYTES_PER_SCORE", 2**20)
+    assert rank() == whole
+
+
+def test_texts_after_prompts_equal_each_alone(wide_encoder, prompts, table, ranking):
+    rows = rows_of(prompts)
+    twice = RaggedArray.from_rows([*rows, *rows[:3]])
+    texts = np.array([*range(len(rows)), 7, 1, 7])[: len(twice)] % len(NAMES)
+    found = text_scores(wide_encoder, twice, PrefixTree.from_rows(table.tails), texts, ranking)
+    for value, prompt, text in zip(found, [*rows, *rows[:3]], texts.tolist(), strict=True):
+        tail = table.tails.values[table.tails.offsets[text] : table.tails.offsets[text + 1]].tolist()
+        assert value == pytest.approx(mean_log_probability(wide_encoder, prompt, tail), abs=1e-5)
