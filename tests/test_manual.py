@@ -20,8 +20,15 @@ from kalm.manual import described_keys, manual
 
 @pytest.mark.parametrize(
     ("name", "schema"),
-    [("train", Config), ("kgc", KgcConfig), ("predict", PredictConfig), ("kgqa", KgqaConfig),
-     ("data", PreparationConfig), ("rationales", RationalesConfig), ("questions", QuestionsConfig)],
+    [
+        ("train", Config),
+        ("kgc", KgcConfig),
+        ("predict", PredictConfig),
+        ("kgqa", KgqaConfig),
+        ("data", PreparationConfig),
+        ("rationales", RationalesConfig),
+        ("questions", QuestionsConfig),
+    ],
 )
 def test_each_key_has_a_value_and_a_meaning(name, schema):
     keys = list(described_keys(composed(name), schema))

@@ -23,6 +23,8 @@ from kalm.config.evaluation import (
     Task,
     Ties,
 )
+from kalm.config.divergence import KlDirection
+from kalm.config.kale import Compared, KaleConfig, Teacher
 from kalm.config.kgqa import (
     Decoding,
     KgqaConfig,
@@ -34,7 +36,7 @@ from kalm.config.kgqa import (
     TaskPrompt,
 )
 from kalm.config.model import AdapterInit, Dtype, LoraConfig, ModelConfig, Quantization, ScratchConfig
-from kalm.config.objective import KlDirection, NegativesConfig, ObjectiveConfig, RetentionConfig, Scope, SeparateConfig
+from kalm.config.objective import NegativesConfig, ObjectiveConfig, RetentionConfig, Scope, SeparateConfig
 from kalm.config.prediction import PredictConfig, Question, check_question
 from kalm.config.preparation import Command, PreparationConfig
 from kalm.config.questions import QuestionsConfig
@@ -71,6 +73,7 @@ __all__ = [
     "Candidates",
     "ChoiceConfig",
     "Command",
+    "Compared",
     "CompletionTemplate",
     "Config",
     "DataConfig",
@@ -82,6 +85,7 @@ __all__ = [
     "FusedConfig",
     "GeneratorConfig",
     "IndexKind",
+    "KaleConfig",
     "KgcConfig",
     "KgqaConfig",
     "KlDirection",
@@ -120,6 +124,7 @@ __all__ = [
     "TargetTemplate",
     "Task",
     "TaskPrompt",
+    "Teacher",
     "TemplateConfig",
     "Ties",
     "Tracking",
