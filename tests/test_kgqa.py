@@ -74,10 +74,7 @@ def test_four_tasks_in_the_own_template(folder, capsys):
             if task != "classification":
                 assert found["metrics"]["invalid"]["value"] == 0
                 assert found["ranking"]["metrics"]["count"] == 4
-    assert (
-        "kgqa-test-own-0shot-constrained" in (folder / "report.html").read_text()
-        or "Questions answered" in (folder / "report.html").read_text()
-    )
+    assert "Questions answered in writing: test-own-0shot-constrained" in (folder / "report.html").read_text()
     assert not list((folder / "eval").glob(".unfinished*"))
 
 
@@ -209,12 +206,14 @@ def test_questions_in_the_own_template_with_examples_of_a_file(folder, questions
     shots.write_text("whom does [Bob] know\ta gnu\nwho is [an elm tree]\tivy\nwhat likes [Ann]\tBob\n")
     _, lines = lines_of(folder, questions=str(questions), shots_from=str(shots), shots=1, baseline=False)
     assert [line["status"] for line in lines][::3] == ["scored", "no answer in the graph"]
-    assert (
-        lines[0]["prompt"].endswith("Ann, a person who; what does Ann like:")
-        or "; what does Ann like:" in lines[0]["prompt"]
-    )
-    assert "what likes Ann" not in lines[0]["prompt"], "it names Ann too"
-    assert "ivy" not in lines[2]["prompt"].partition("who eats")[0].split(";")[0]
+    end = "<|end|>"
+    assert [line["prompt"].count(end) for line in lines if line["status"] == "scored"] == [1, 1]
+    example, question = lines[0]["prompt"].split(end)
+    assert question.startswith("Ann, a person")
+    assert question.endswith("; what does Ann like:")
+    assert any(text in example for text in ("; whom does Bob know: a gnu", "; who is an elm tree: ivy"))
+    example, _ = lines[2]["prompt"].split(end)
+    assert "; what likes Ann: Bob" in example, "the other two hold ivy or a gnu"
 
 
 def test_paths_are_walked_from_the_topic_through_training_triples(folder, questions):

@@ -14,7 +14,8 @@ from kalm.kgqa.decoding import Answer, decode
 from kalm.kgqa.likelihood import Floats, rank_options, text_scores
 from kalm.kgqa.lines import Found, Line, answered_line, judged_line, question_line
 from kalm.kgqa.options import Options
-from kalm.kgqa.path_walk import Path, walk_paths
+from kalm.kgqa.path_beams import Path
+from kalm.kgqa.path_walk import walk_paths
 from kalm.kgqa.progress import shown
 from kalm.kgqa.tasks import Job, Tasks
 from kalm.model.dual_view_lm import DualViewLM

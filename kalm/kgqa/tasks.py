@@ -26,7 +26,7 @@ from kalm.kgqa.asked import (
 )
 from kalm.kgqa.beam_search import beyond_window
 from kalm.kgqa.options import Options, own_entities, worded
-from kalm.kgqa.path_walk import PathTexts
+from kalm.kgqa.path_beams import PathTexts
 from kalm.kgqa.prompts import InstructionPrompts, OwnPrompts, PromptWriter
 from kalm.kgqa.question_files import QuestionFile, read_aliases, read_questions, sample_questions
 from kalm.kgqa.scoring import Vocabulary
