@@ -50,23 +50,27 @@ def kale_terms(
     """
     divergence = answer = None
     if config.kl_weight > 0 or config.answer_weight > 0:
-        parts = [len(batch.compared_positions), len(batch.answer_positions)]
-        positions = torch.cat([batch.compared_positions, batch.answer_positions])
-        compared, answered = encoder.states_at(batch.plain_ids, positions).split(parts)
+        compared, answered = _states(encoder, batch.plain_ids, batch.compared_positions, batch.answer_positions)
         if config.kl_weight > 0:
             divergence = _divergence(encoder, base, compared, batch, counts.compared, config)
         if config.answer_weight > 0:
             answer = _next_token_loss(encoder, answered, batch.answers, counts.answers)
     answer_with_rationale = rationale = None
     if config.answer_with_rationale_weight > 0 or config.rationale_weight > 0:
-        parts = [len(batch.explained_answer_positions), len(batch.written_positions)]
-        positions = torch.cat([batch.explained_answer_positions, batch.written_positions])
-        answered, written = encoder.states_at(batch.explained_ids, positions).split(parts)
+        answered, written = _states(
+            encoder, batch.explained_ids, batch.explained_answer_positions, batch.written_positions
+        )
         if config.answer_with_rationale_weight > 0:
             answer_with_rationale = _next_token_loss(encoder, answered, batch.answers, counts.answers)
         if config.rationale_weight > 0:
             rationale = _next_token_loss(encoder, written, batch.written, counts.written)
     return KaleTerms(divergence, answer, answer_with_rationale, rationale)
+
+
+def _states(encoder: DualViewLM, input_ids: tuple[Tensor, ...], *positions: Tensor) -> tuple[Tensor, ...]:
+    """At several lists of positions, of one pass."""
+    states = encoder.states_at(input_ids, torch.cat(positions))
+    return torch.split(states, [len(some) for some in positions])
 
 
 def _divergence(
