@@ -12,6 +12,7 @@ from kalm.config.checks import (
     require_whole_characters,
 )
 from kalm.config.data import DataConfig, Source
+from kalm.config.divergence import KlDirection
 from kalm.config.evaluation import (
     Candidates,
     FusedConfig,
@@ -23,7 +24,6 @@ from kalm.config.evaluation import (
     Task,
     Ties,
 )
-from kalm.config.divergence import KlDirection
 from kalm.config.kale import Compared, KaleConfig, Teacher
 from kalm.config.kgqa import (
     Decoding,

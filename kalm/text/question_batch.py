@@ -120,7 +120,11 @@ class _Sequences:
         return torch.from_numpy(run_positions(runs[0].ravel(), runs[1].ravel()))
 
     def after(self, begins: Ids) -> tuple[Tensor, Tensor]:
-        """Positions that predict all that follows the first `begins` tokens, (B,), and what stands there."""
+        """Positions that predict all that follows the first `begins` tokens, (B,), and what stands there.
+
+        The first token of all is predicted nowhere.
+        """
+        begins = np.maximum(1, begins)
         rows, _ = join_rows([self._prompts, self._answers])
         lengths = rows.lengths - begins
         tokens = rows.values[run_positions(rows.offsets[:-1] + begins, lengths)].astype(np.int64)
@@ -128,7 +132,7 @@ class _Sequences:
 
 
 def _in_common(table: QuestionTable, questions: Ids) -> tuple[Ids, Ids]:
-    """Tokens that both prompts of each question begin with, and that they end with; at least 1 each, (B,)."""
+    """Tokens that both prompts of each question begin with, and others that they end with, at least 1, (B,)."""
     common = np.ones((len(questions), 2), dtype=np.int64)
     for place, question in enumerate(questions.tolist()):
         plain, explained = (
@@ -137,7 +141,7 @@ def _in_common(table: QuestionTable, questions: Ids) -> tuple[Ids, Ids]:
         )
         shorter = min(len(plain), len(explained))
         # the last token is compared as the answer's first position, whatever it is
-        first = max(1, min(_num_equal(plain[:shorter], explained[:shorter]), shorter - 1))
+        first = min(_num_equal(plain[:shorter], explained[:shorter]), shorter - 1)
         last = _num_equal(plain[::-1][: shorter - first], explained[::-1][: shorter - first])
         common[place] = first, max(1, last)
     return common[:, 0], common[:, 1]
