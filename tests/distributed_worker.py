@@ -38,6 +38,23 @@ def average(values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: all_reduce_sum(value) / world_size() for name, value in values.items()}
 
 
+def of_questions(objective, question_table, windows, share) -> dict:
+    """Values and gradients of each term on questions."""
+    loud(objective.encoder)
+    config, results = objective.config, {}
+    for term, weights in KALE_TERMS.items():
+        kale = kale_config(**{"kl_weight": 0.0, **weights})
+        objective.config = replace(config, kale=kale, retention_weight=weights.get("answer_weight", 0.0))
+        for num_micro_batches in (1, 2):
+            batches = cut_questions(question_table, share(QUESTIONS), kale, num_micro_batches)
+            texts = cut_texts(share(windows), num_micro_batches)
+            losses = question_step(PlainEngine(objective), batches, texts)
+            values = average({**losses.terms(), "total": losses.total.detach()})
+            gradients = average(step_gradients(objective, question_step, batches, texts))
+            results[term, num_micro_batches] = (values, gradients)
+    return results
+
+
 def main(folder: Path, worker: int, num_workers: int) -> None:
     torch.set_num_threads(1)
     dist.init_process_group(
@@ -67,20 +84,7 @@ def main(folder: Path, worker: int, num_workers: int) -> None:
             gradients = average(step_gradients(objective, train_step, batches, texts))
             results[term, num_micro_batches] = (values, gradients)
 
-    graph_objective, objective = objective, copy.deepcopy(objective)
-    loud(objective.encoder)
-    for term, weights in KALE_TERMS.items():
-        kale = kale_config(**{"kl_weight": 0.0, **weights})
-        objective.config = replace(config, kale=kale, retention_weight=weights.get("answer_weight", 0.0))
-        for num_micro_batches in (1, 2):
-            batches = cut_questions(question_table, share(QUESTIONS), kale, num_micro_batches)
-            texts = cut_texts(share(windows), num_micro_batches)
-            losses = question_step(PlainEngine(objective), batches, texts)
-            values = average({**losses.terms(), "total": losses.total.detach()})
-            gradients = average(step_gradients(objective, question_step, batches, texts))
-            results[term, num_micro_batches] = (values, gradients)
-    objective = graph_objective
-    objective.config = config
+    results |= of_questions(copy.deepcopy(objective), question_table, windows, share)
 
     # the contrastive term against the own share only; one process takes the shares in turn
     scoped = replace(config, negatives=replace(config.negatives, scope=Scope.rank), triple_completion_weight=0.0)

@@ -237,7 +237,9 @@ def test_a_question_is_put_as_in_evaluation(tokenizer, question_table, toy_graph
     writer = InstructionPrompts(toy_graph, words, template, tokenizer, descriptions=False)
     for place, asked in enumerate(ASKED):
         row = question_table.prompts.take(np.array([place]))[0].tolist()
-        assert row == writer.tokens(KgqaAsked(task="question", number=0, text=asked.question, topics=(), known=(0,)), [])
+        assert row == writer.tokens(
+            KgqaAsked(task="question", number=0, text=asked.question, topics=(), known=(0,)), []
+        )
         assert question_prompt(words, asked.question) == f"Q: {asked.question}\nA:"
         answers = question_table.answers.take(np.arange(*question_table.answer_offsets[place : place + 2]))
         ends = np.flatnonzero(answers[0] == tokenizer.eos_token_id)

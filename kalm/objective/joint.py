@@ -75,7 +75,8 @@ class JointObjective(nn.Module):
         config: weights, temperature, margin.
         contrastive: the term over the sites.
         base: the frozen LM of before the first step, for the retention term and as KALE's teacher; None takes the
-            encoder without its adapters. A part of the module, so that ZeRO-3 shards it too; checkpoints leave out what is frozen.
+            encoder without its adapters. A part of the module, so that ZeRO-3 shards it too; checkpoints leave out
+            what is frozen.
     """
 
     def __init__(
