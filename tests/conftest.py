@@ -15,6 +15,7 @@ from warm import WarmPython
 
 from kalm.config import (
     AdapterInit,
+    AnchorConfig,
     Compared,
     CompletionTemplate,
     KaleConfig,
@@ -25,7 +26,6 @@ from kalm.config import (
     PromptFrame,
     PromptsConfig,
     RankingConfig,
-    RetentionConfig,
     Scope,
     ScratchConfig,
     TargetTemplate,
@@ -174,7 +174,7 @@ def objective_config(**changes) -> ObjectiveConfig:
             "queue_weight": 0.5, "hard_per_triple": 0, "mine_every_steps": 1, **changes.pop("negatives", {}),
         }
     )  # fmt: skip
-    retention = RetentionConfig(
+    retention = AnchorConfig(
         **{
             "text": "text.txt", "window_tokens": 8, "tokens_per_step": 96, "direction": KlDirection.teacher_student,
             "temperature": 1.0, "top_k": None, **changes.pop("retention", {}),

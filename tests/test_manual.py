@@ -8,12 +8,15 @@ from toy_run import composed
 
 from kalm.config import (
     Config,
+    GeometryConfig,
     KgcConfig,
     KgqaConfig,
+    KnowledgeConfig,
     PredictConfig,
     PreparationConfig,
     QuestionsConfig,
     RationalesConfig,
+    RetentionConfig,
 )
 from kalm.manual import described_keys, manual
 
@@ -24,8 +27,11 @@ from kalm.manual import described_keys, manual
         ("train", Config),
         ("kgc", KgcConfig),
         ("predict", PredictConfig),
-        ("kgqa", KgqaConfig),
         ("data", PreparationConfig),
+        ("geometry", GeometryConfig),
+        ("knowledge", KnowledgeConfig),
+        ("retention", RetentionConfig),
+        ("kgqa", KgqaConfig),
         ("rationales", RationalesConfig),
         ("questions", QuestionsConfig),
     ],

@@ -1,10 +1,12 @@
 """Paths: each search finds what trying all walks finds, in the same order."""
 
+import os
 import re
 import sys
 
 import numpy as np
 import pytest
+from conftest import shared
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +18,8 @@ from kalm.graph.path_choice import ChoiceWeights, choose_paths, question_cosines
 from kalm.graph.path_kernels import _bound
 from kalm.graph.path_search import NO_BOUND
 from kalm.graph.paths import Found, Kind, Path, PathFinder, PathQuestion, PathSearch, SearchLimits, Step, find_paths
+from kalm.graph.sources import load_graph
+from kalm.speed import paths
 
 NUM_RELATIONS = 3
 
@@ -308,6 +312,11 @@ def test_landmarks_are_computed_once_and_stored(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(landmarks, "_measure", lambda *_: pytest.fail("measured again"))
         assert (stored_landmarks(adjacency, tmp_path / "cache", num_landmarks=2).distances == first.distances).all()
+    with monkeypatch.context() as patch:
+        patch.setattr(landmarks.os, "posix_fallocate", lambda *_: os.close(-1))
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            stored_landmarks(adjacency, tmp_path / "full")
+        assert list((tmp_path / "full").iterdir()) == []  # nothing is half written
     path.write_bytes(path.read_bytes()[:140])
     with pytest.raises(ValueError, match=re.escape(f"{path}: not a whole array (")):
         stored_landmarks(adjacency, tmp_path / "cache", num_landmarks=2)
@@ -340,6 +349,7 @@ def test_without_numba_the_extra_is_named(monkeypatch):
             lambda: PathSearch(search="dijkstra"),
             "search must be one of bidirectional, breadth_first, astar, got dijkstra",
         ),
+        (lambda: PathFinder(adjacency_of(CHAIN, 10), num_threads=0), "num_threads must be at least 1, got 0"),
         (lambda: PathSearch(anchor_hops=0), "anchor_hops must be at least 1, got 0"),
         (lambda: ChoiceWeights(rarity=float("nan")), "the weight rarity must be a number >= 0, got nan"),
     ],
@@ -409,3 +419,41 @@ def test_a_choice_is_short_diverse_rare_and_near_the_question():
     assert all(0 <= cosine <= 1 for cosine in cosines)
     with pytest.raises(ValueError, match=re.escape("cosines must be one for each of the 4 paths, got (2,)")):
         choose_paths(paths, 1, rarity=rarity, cosines=np.zeros(2))
+
+
+def test_networkx_finds_paths_of_the_same_lengths(toy_graph):
+    pytest.importorskip("networkx")
+    adjacency = graph_adjacency(toy_graph)
+    asked = [PathQuestion([start], [goal]) for start in range(10) for goal in range(10) if start != goal]
+    asked += [PathQuestion([0, 3], [3, 5, 6]), PathQuestion([1], [2, 4, 8])]
+    rows = paths.compare_with_networkx(toy_graph, adjacency, asked, repeats=1)  # refuses other lengths
+    assert [row["name"] for row in rows] == [
+        "92_questions_vs_networkx_shortest_simple_paths", "92_questions_vs_networkx_all_simple_edge_paths",
+    ]  # fmt: skip
+
+
+def test_searches_and_a_large_graph_are_measured(toy_graph, monkeypatch):
+    monkeypatch.setattr(paths, "NUM_QUERIES", 4)
+    adjacency = graph_adjacency(toy_graph)
+    ways = paths.searches(measured(adjacency, 2, 0))
+    rows = paths.compare_searches(adjacency, [PathQuestion([0], [5])], ways, "questions", repeats=1)
+    assert len(rows) == 8 and all(row["value"] > 0 for row in rows)
+    rows = paths.measure_large(repeats=1, num_triples=200, num_entities=50)
+    names = [row["name"] for row in rows]
+    assert len(set(names)) == len(names) == 14 and "walked_pairs_up_to_3_hops_among_50_median" in names
+
+
+def test_questions_of_metaqa_are_linked_by_their_brackets():
+    folder = shared("data/MetaQA")
+    graph = load_graph("metaqa", folder)
+    questions = paths.read_questions(folder / "1-hop" / "dev.txt", graph)
+    assert len(questions) == 9992
+    assert sum(bool(question.starts and question.goals) for question in questions) == 9936
+    answers = {graph.entity_names[goal] for goal in questions[0].goals}
+    assert answers == {"Once Were Warriors", "Tracker", "River Queen"}
+    found = list(PathFinder(graph_adjacency(graph), num_threads=2).find_all(questions[:200]))
+    assert all(result.kind in (Kind.found, Kind.no_start, Kind.no_goal) for result in found)
+    # the first paths of a question of one hop are the facts that answer it
+    assert {path.entities for path in found[0].paths[:3]} == {
+        (questions[0].starts[0], goal) for goal in questions[0].goals
+    }

@@ -1,14 +1,12 @@
 """Questions made from a graph: their answers against a loop over triples, wordings held out, and the command."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from conftest import ROOT, write_toy_graph
-from toy_run import composed
+from rationale_config import questions_config
 
-from kalm.composition import load_questions
 from kalm.kgqa.question_file import read_question_lines
 from kalm.rationale.phrases import phrases_of
 from kalm.rationale.question_maker import draw_questions, make_questions
@@ -18,8 +16,7 @@ SIZES = ["num_train=4", "num_valid=2", "num_test=2"]
 
 
 def config(folder, *overrides):
-    given = (f"data.path={folder / 'toy'}", f"data.cache={folder / 'cache'}", "data=folder", f"out={folder / 'made'}")
-    return load_questions(composed("questions", *given, *SIZES, *overrides))
+    return questions_config(*SIZES, *overrides, folder=folder)
 
 
 def answers_by_loop(graph, topic, walk):
@@ -95,7 +92,7 @@ def test_bad_input_is_told(tmp_path, monkeypatch, overrides, message):
     write_toy_graph(tmp_path / "toy")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=message):
-        make_questions(replace(config(tmp_path, *overrides)))
+        make_questions(config(tmp_path, *overrides))
     assert not (tmp_path / "made").exists()
 
 

@@ -24,6 +24,7 @@ from kalm.config.evaluation import (
     Task,
     Ties,
 )
+from kalm.config.geometry import GeometryConfig
 from kalm.config.kale import Compared, KaleConfig, Teacher
 from kalm.config.kgqa import (
     Decoding,
@@ -35,8 +36,9 @@ from kalm.config.kgqa import (
     QuestionsFormat,
     TaskPrompt,
 )
+from kalm.config.knowledge import Direction, KnowledgeConfig
 from kalm.config.model import AdapterInit, Dtype, LoraConfig, ModelConfig, Quantization, ScratchConfig
-from kalm.config.objective import NegativesConfig, ObjectiveConfig, RetentionConfig, Scope, SeparateConfig
+from kalm.config.objective import AnchorConfig, NegativesConfig, ObjectiveConfig, Scope, SeparateConfig
 from kalm.config.prediction import PredictConfig, Question, check_question
 from kalm.config.preparation import Command, PreparationConfig
 from kalm.config.questions import QuestionsConfig
@@ -52,6 +54,7 @@ from kalm.config.rationales import (
     RationalesConfig,
     Writer,
 )
+from kalm.config.retention import Answers, HarnessConfig, RetentionConfig
 from kalm.config.template import CompletionTemplate, TargetTemplate, TemplateConfig
 from kalm.config.training import (
     Algorithm,
@@ -70,6 +73,8 @@ from kalm.config.training import (
 __all__ = [
     "AdapterInit",
     "Algorithm",
+    "AnchorConfig",
+    "Answers",
     "Candidates",
     "ChoiceConfig",
     "Command",
@@ -79,16 +84,20 @@ __all__ = [
     "DataConfig",
     "Decoding",
     "DeepSpeedConfig",
+    "Direction",
     "Dtype",
     "EndpointConfig",
     "EvaluationConfig",
     "FusedConfig",
     "GeneratorConfig",
+    "GeometryConfig",
+    "HarnessConfig",
     "IndexKind",
     "KaleConfig",
     "KgcConfig",
     "KgqaConfig",
     "KlDirection",
+    "KnowledgeConfig",
     "LinkingConfig",
     "LocalConfig",
     "LoraConfig",

@@ -43,7 +43,7 @@ class SeparateConfig:
 
 
 @dataclass(kw_only=True, slots=True)
-class RetentionConfig:
+class AnchorConfig:
     """The anchor: on raw text the LM is held near the one that it was before the first step."""
 
     text: str | None  # file of raw text in UTF-8; only read with objective.retention_weight
@@ -75,7 +75,7 @@ class ObjectiveConfig:
     contrastive_weight: float  # of the contrastive term; 0: measured, not trained
     triple_completion_weight: float  # of the language-model term; 0: measured, not trained
     retention_weight: float  # of the divergence from the base on raw text; 0: not even measured
-    retention: RetentionConfig
+    retention: AnchorConfig
     kale: KaleConfig | None  # null: no step is of questions
     completion_share: float  # share of the directed triples with a language-model loss
     temperature: float  # divides the cosine similarity, at the start

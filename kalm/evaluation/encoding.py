@@ -60,7 +60,7 @@ def encode_queries(
     Raises:
         ValueError: an embedding is not finite, or is zero.
     """
-    sequences, _ = join_rows([table.heads.take(head_ids), table.relations.take(relation_ids)])
+    sequences = query_sequences(table, head_ids, relation_ids)
     if not sharded:
         return encode(encoder, sequences, batch_tokens)
     rows = own_rows(sequences)
@@ -69,6 +69,11 @@ def encode_queries(
     vectors = torch.zeros(len(sequences), encoder.embedding_size)
     vectors[torch.from_numpy(rows)] = here
     return all_reduce_sum(vectors)
+
+
+def query_sequences(table: TokenTable, head_ids: Ids, relation_ids: Ids) -> RaggedArray:
+    """Token rows of the queries (head, directed relation), Q of them; the last token is the query site."""
+    return join_rows([table.heads.take(head_ids), table.relations.take(relation_ids)])[0]
 
 
 @torch.no_grad()

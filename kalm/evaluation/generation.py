@@ -153,7 +153,7 @@ def read_queries(encoder: DualViewLM, tokens: Ids, lengths: Ids) -> ReadQueries:
 def _score(encoder: DualViewLM, read: ReadQueries, parts: Subtrees, logit_memory_mib: int) -> NDArray[np.float64]:
     """Sums of log-probabilities of each row's tokens."""
     states = torch.cat([read.states, _tree_states(encoder, read, parts)])
-    steps = _next_token_log_probabilities(encoder, states, parts.sources, parts.labels, logit_memory_mib)
+    steps = next_token_log_probabilities(encoder, states, parts.sources, parts.labels, logit_memory_mib)
     return np.asarray(np.add.reduceat(steps[parts.steps], parts.starts))
 
 
@@ -185,7 +185,7 @@ def _tree_states(encoder: DualViewLM, read: ReadQueries, parts: Subtrees) -> Ten
     return states[torch.from_numpy(owners).to(device), torch.from_numpy(places).to(device)]
 
 
-def _next_token_log_probabilities(
+def next_token_log_probabilities(
     encoder: DualViewLM, states: Tensor, sources: Ids, labels: Ids, memory_mib: int
 ) -> NDArray[np.float64]:
     """For each label log p(labels[i] | states[sources[i]]), (C,); logits of a block of states are alive at a time."""

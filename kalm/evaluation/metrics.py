@@ -38,7 +38,7 @@ def intervals(ranks: Column, num_candidates: Column, clusters: NDArray[np.int64]
         ranks, num_candidates: (Q,).
         clusters: (Q,), the triple that each query comes from.
     """
-    drawn = _resampled(_per_query(ranks, num_candidates), clusters)
+    drawn = resampled(_per_query(ranks, num_candidates), clusters)
     return _percentiles(_from_means(drawn))
 
 
@@ -55,7 +55,7 @@ def paired_differences(
     """
     systems = [_per_query(*columns) for columns in zip(ranks, num_candidates, strict=True)]
     first, second = (_from_means(values.mean(axis=0)) for values in systems)
-    drawn = _resampled(np.concatenate(systems, axis=1), clusters)
+    drawn = resampled(np.concatenate(systems, axis=1), clusters)
     low_high = _percentiles(_from_means(drawn[:, len(METRICS) :]) - _from_means(drawn[:, : len(METRICS)]))
     return {
         name: {"difference": float(second[place] - first[place]), "interval": low_high[name]}
@@ -71,7 +71,7 @@ def mean_intervals(values: Column, clusters: NDArray[np.int64]) -> Column:
         clusters: (Q,); rows of one cluster are drawn together.
     """
     outside = (1 - CONFIDENCE) / 2
-    return np.asarray(np.quantile(_resampled(values, clusters), [outside, 1 - outside], axis=0).T)
+    return np.asarray(np.quantile(resampled(values, clusters), [outside, 1 - outside], axis=0).T)
 
 
 def _per_query(ranks: Column, num_candidates: Column) -> Column:
@@ -89,7 +89,7 @@ def _from_means(means: Column) -> Column:
     return metrics
 
 
-def _resampled(values: Column, clusters: NDArray[np.int64]) -> Column:
+def resampled(values: Column, clusters: NDArray[np.int64]) -> Column:
     """Means over queries of each resample, (resamples, columns); the same draws for the same clusters."""
     _, cluster_of = np.unique(clusters, return_inverse=True)
     num_clusters = int(cluster_of.max()) + 1

@@ -12,7 +12,7 @@ from kalm.data import read_negatives
 from kalm.distributed import rank, world_size
 from kalm.evaluation import report
 from kalm.evaluation.breakdown import breakdown
-from kalm.evaluation.drawn import DrawnEntities, draw_entities
+from kalm.evaluation.drawn import DrawnEntities, Vectors, draw_entities
 from kalm.evaluation.fused import Fused, Reranker
 from kalm.evaluation.kgc import (
     Embedded,
@@ -46,13 +46,39 @@ def evaluate(config: KgcConfig) -> None:
     """
     assert config.run is not None, "compare has its own function"
     run = load_run(Path(config.run).expanduser())
-    protocol = config.protocol
-    questions = split_questions(run.graph, config.split, protocol)
+    questions = split_questions(run.graph, config.split, config.protocol)
     # what may be refused comes before what takes long
     reranker = _reranker(run, questions, config) if config.scores is Scores.fused else None
     negatives = _negatives(run, config)
     embedded = _embed(run.encoder, run, questions, config, config.index)
     ranks = embedded.ranks(questions, config.ranking, run.device)
+    result = _measured(run, questions, embedded, ranks, config)
+    fused = None if reranker is None else reranker.rank(embedded.index, embedded.queries, ranks)
+    if fused is not None:
+        _add_fused(result, fused, ranks, questions, config.protocol.ties)
+    result |= _more_tasks(run, questions, embedded, negatives, config)
+    result |= _write_queries(run.folder / "eval", questions, embedded, ranks, fused, config)
+
+    drawn = draw_entities(embedded)
+    del embedded  # room for the untrained LM
+    run.encoder.to("meta")
+    result["baselines"] = {}
+    if config.baselines:
+        result["baselines"], vectors = _baselines(run, questions, drawn, config)
+        drawn = replace(drawn, untrained=vectors)
+    result |= {"step": run.description["step"], "environment": environment()}
+    if rank() == 0:
+        write_json(run.folder / "eval" / f"kgc-{config.split}.json", result)
+        _print(result, run.folder)
+        if config.page:
+            _publish(run.folder, result, questions, ranks.with_ties(config.protocol.ties).numpy(), drawn, config)
+
+
+def _measured(
+    run: LoadedRun, questions: Questions, embedded: Embedded, ranks: Ranks, config: KgcConfig
+) -> dict[str, Any]:
+    """What follows from the ranks by cosine."""
+    protocol = config.protocol
     result: dict[str, Any] = {
         "split": config.split,
         "protocol": describe_protocol(questions, config.split, protocol),
@@ -66,13 +92,13 @@ def evaluate(config: KgcConfig) -> None:
         unfiltered = Questions(run.graph, questions.directed, [], questions.is_candidate)
         raw = embedded.ranks(unfiltered, config.ranking, run.device)
         result["raw"] = by_direction(raw, unfiltered, protocol.ties)
+    return result
 
-    fused = None if reranker is None else reranker.rank(embedded.index, embedded.queries, ranks)
-    if fused is not None:
-        _add_fused(result, fused, ranks, questions, protocol.ties)
-    result |= _more_tasks(run, questions, embedded, negatives, config)
 
-    output = run.folder / "eval"
+def _write_queries(
+    output: Path, questions: Questions, embedded: Embedded, ranks: Ranks, fused: Fused | None, config: KgcConfig
+) -> dict[str, Any]:
+    """Write the files with a line per query; what of it belongs into the result."""
     output.mkdir(exist_ok=True)
     name = f"kgc-{config.split}"
     if rank() == 0:
@@ -83,39 +109,37 @@ def evaluate(config: KgcConfig) -> None:
         report.write_ranks(output / f"{name}.ranks.tsv", questions, ranks)
         if fused is not None:
             report.write_ranks(output / f"{name}.fused.ranks.tsv", questions, fused.fused)
+    found: dict[str, Any] = {}
     if config.index is not IndexKind.flat:
-        result["index"] = {"kind": config.index.value, "recall@10": embedded.index.tune()}
-    approximate = "" if config.index is IndexKind.flat else f".{config.index.value}"
-    predictions = output / f"{name}.predictions{approximate}.jsonl"
+        found["index"] = {"kind": config.index.value, "recall@10": embedded.index.tune()}
     report.write_predictions(
-        predictions,
+        output / _predictions_file(config),
         questions,
         embedded,
         num_predictions=config.num_predictions,
-        filter_splits=protocol.filter,
+        filter_splits=config.protocol.filter,
     )
     if config.save_embeddings:
-        result["embeddings"] = report.write_embeddings(output, questions, embedded)
+        found["embeddings"] = report.write_embeddings(output, questions, embedded)
+    return found
 
-    drawn = draw_entities(embedded)
-    del embedded  # room for the untrained LM
-    run.encoder.to("meta")
-    baselines: dict[str, Ranks] = {}
-    if config.baselines:
-        baselines["relation frequency"] = rank_by_frequency(questions, config.ranking)
-        untrained = _embed(load_untrained(run), run, questions, config)
-        baselines["untrained LM"] = untrained.ranks(questions, config.ranking, run.device)
-        drawn = replace(drawn, untrained=untrained.index.vectors_of(drawn.ids).numpy())
-    result |= {
-        "baselines": {system: by_direction(theirs, questions, protocol.ties) for system, theirs in baselines.items()},
-        "step": run.description["step"],
-        "environment": environment(),
+
+def _predictions_file(config: KgcConfig) -> str:
+    approximate = "" if config.index is IndexKind.flat else f".{config.index.value}"
+    return f"kgc-{config.split}.predictions{approximate}.jsonl"
+
+
+def _baselines(
+    run: LoadedRun, questions: Questions, drawn: DrawnEntities, config: KgcConfig
+) -> tuple[dict[str, Any], Vectors]:
+    """Metrics of relation frequencies and of the untrained LM, and its vectors of the entities drawn."""
+    untrained = _embed(load_untrained(run), run, questions, config)
+    ranks = {
+        "relation frequency": rank_by_frequency(questions, config.ranking),
+        "untrained LM": untrained.ranks(questions, config.ranking, run.device),
     }
-    if rank() == 0:
-        write_json(output / f"{name}.json", result)
-        _print(result, run.folder)
-        if config.page:
-            _publish(run.folder, result, questions, ranks.with_ties(protocol.ties).numpy(), predictions, drawn)
+    metrics = {system: by_direction(theirs, questions, config.protocol.ties) for system, theirs in ranks.items()}
+    return metrics, untrained.index.vectors_of(drawn.ids).numpy()
 
 
 def _reranker(run: LoadedRun, questions: Questions, config: KgcConfig) -> Reranker:
@@ -206,8 +230,8 @@ def _publish(
     result: dict[str, Any],
     questions: Questions,
     ranks: NDArray[np.float64],
-    predictions: Path,
     drawn: DrawnEntities,
+    config: KgcConfig,
 ) -> None:
     # heavy: loads matplotlib
     from kalm.evaluation.kgc_section import kgc_section, worst_queries
@@ -221,7 +245,7 @@ def _publish(
         questions=questions,
         ranks=ranks,
         logged=read_logged(folder / "metrics.jsonl"),
-        worst=worst_queries(predictions, ranks),
+        worst=worst_queries(folder / "eval" / _predictions_file(config), ranks),
         drawn=drawn,
     )
     publish(folder, section)

@@ -19,7 +19,7 @@ from kalm.provenance import environment, write_json, write_text
 
 # how sections follow one another; a section's kind is its name up to the first hyphen
 KINDS = ("kgc", "kgqa", "retention", "geometry", "knowledge")
-NUMBER = re.compile(r"[-+–<>≤±]?\s*\d[\d,.]*( ?%| ?[-–] [-+]?\d[\d,.]*)?|–|")
+NUMBER = re.compile(r"[-+–<>≤±]?\s*\d[\d,.]*( ?%| ?[-–±] [-+]?\d[\d,.]*)?|–|")
 
 Cell = str | int | float | None
 

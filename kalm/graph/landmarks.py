@@ -1,6 +1,7 @@
 """Lower bounds of distances for A*, from distances to a few entities."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,7 @@ def stored_landmarks(adjacency: Adjacency, folder: Path, *, num_landmarks: int =
 
     Raises:
         ValueError: the file is damaged.
+        OSError: there is no room for it.
     """
     parts = f"{VERSION} {adjacency.digest()} {num_landmarks} {seed}"
     path = folder / f"landmarks-{hashlib.sha256(parts.encode()).hexdigest()[:32]}.npy"
@@ -55,6 +57,10 @@ def stored_landmarks(adjacency: Adjacency, folder: Path, *, num_landmarks: int =
         with whole_file(path) as unfinished:
             shape = (adjacency.num_entities, num_landmarks)
             mapped = np.lib.format.open_memmap(unfinished, "w+", np.uint8, shape)
+            with unfinished.open(
+                "r+b"
+            ) as file:  # a full disk is an error now, and a crash when mapped memory is written
+                os.posix_fallocate(file.fileno(), 0, unfinished.stat().st_size)
             _measure(adjacency, mapped, seed)
             mapped.flush()
     try:

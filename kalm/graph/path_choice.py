@@ -15,7 +15,7 @@ class ChoiceWeights:
     """What counts how much; each part but the hops lies between -1 and 1.
 
     Args:
-        hops: taken off for each step; >= 0. Above the sum of the others, a shorter path always comes first.
+        hops: taken off for each step; >= 0. Above diversity + rarity + 2 cosine, a shorter path always comes first.
         diversity: taken off times the share of a path's triples that the paths chosen before have too; >= 0.
         rarity: added times the mean rarity of a path's relations; >= 0.
         cosine: added times the path's cosine with the question; >= 0.

@@ -121,8 +121,8 @@ class SearchRoom:
     def search_beginnings(self, starts: Ranks, goals: Ranks, limits: SearchLimits) -> tuple[Rows, bool, int]:
         """Where all paths are longer than max_hops: the first max_hops steps of the shortest.
 
-        The ball of max_hops around the starts stands, one around the goals grows until they touch, and only shortest
-        paths are walked. An entity that is both start and goal is a start only here, or else a goal only.
+        Balls grow until they meet; back from there to the starts, what lies on shortest paths gets its distance to the
+        goals, and nothing else is walked. What is both start and goal is a start only here, or else a goal only.
 
         Returns:
             Rows, whether there is no path of any length, and expansions.
@@ -134,22 +134,21 @@ class SearchRoom:
             starts = np.setdiff1d(starts, both)
         near, far, hops = self._near, self._far, limits.max_hops
         with near.around(starts), far.around(goals):
-            while len(near.surface) and near.radius < hops and near.expansions <= limits.max_expansions:
-                near.grow(self._blocked)
-            ends = np.empty(0, np.int32)
-            while len(near.surface) and len(far.surface) and not len(ends):
-                if near.expansions + far.expansions > limits.max_expansions:
-                    break
-                far.grow(self._blocked)
-                ends = far.surface[near.distances[far.surface] >= 0]
-            expansions = near.expansions + far.expansions
-            if not len(ends):
+            have_met, expansions = False, 0
+            while not have_met and len(near.surface) and len(far.surface) and expansions <= limits.max_expansions:
+                (near if near.num_slots < far.num_slots else far).grow(self._blocked)
+                have_met = bool((far.distances[near.surface] >= 0).any())
+                expansions = near.expansions + far.expansions
+            if not have_met:
                 is_cut_off = expansions <= limits.max_expansions and not len(both)
                 return np.empty((0, hops + 1), np.int64), is_cut_off, expansions
             far.end = mark_shortest(*self._graph, near.distances, far.distances, far.queue, far.begin, far.end)
+            length = near.radius + far.radius
+            rest = length - hops
+            ends = np.sort(far.inside[far.distances[far.inside] == rest])
             rows, count, expansions = walk(
-                *self._graph, starts, np.sort(ends), far.distances, far.radius + hops, far.radius, hops,
-                np.empty((8, hops + 1), np.int64), 0, limits.max_paths, expansions, limits.max_expansions,
+                *self._graph, starts, ends, far.distances, length, rest, hops, np.empty((8, hops + 1), np.int64), 0,
+                limits.max_paths, expansions, limits.max_expansions,
             )  # fmt: skip
             return rows[:count], False, expansions
 

@@ -50,7 +50,8 @@ class PathFinder:
         num_threads: that `find_all` searches with; the results do not depend on it.
 
     Raises:
-        ValueError: numba is not installed, or an excluded triple has an entity or relation that the graph has not.
+        ValueError: numba is not installed, an excluded triple has an entity or relation that the graph has not, or
+            num_threads is below 1.
     """
 
     def __init__(
@@ -66,6 +67,8 @@ class PathFinder:
             from kalm.graph.path_search import SearchRoom
         except ModuleNotFoundError as error:
             raise ValueError(f"path search needs {error.name}: pip install 'kalm[kale]'") from error
+        if num_threads < 1:
+            raise ValueError(f"num_threads must be at least 1, got {num_threads}")
         self._adjacency = adjacency
         self._limits = limits or SearchLimits()
         self._search = search or PathSearch()

@@ -87,9 +87,9 @@ class NameIndex:
         return mentions
 
     def _called(self, code: int, text: str) -> tuple[int, ...]:
-        rows = self._rows[self._starts[code] : self._starts[code + 1]]
+        rows: list[int] = self._rows[self._starts[code] : self._starts[code + 1]].tolist()
         exact = [row for row in rows if self._written[row] == text]
-        return tuple(np.unique(self._owners[exact or rows]).tolist())
+        return tuple(sorted({int(self._owners[row]) for row in exact or rows}))
 
 
 def _folded(text: str) -> tuple[str, Sequence[int]]:

@@ -1,6 +1,7 @@
 """What `launch/rationales.py` does: questions in, one record each out, from where an earlier run stopped."""
 
 import time
+from contextlib import closing
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -18,7 +19,7 @@ from kalm.rationale.maker import Maker
 from kalm.rationale.progress import Progress
 from kalm.rationale.question import read_questions
 from kalm.rationale.record import as_record
-from kalm.rationale.resuming import config_digest, num_records
+from kalm.rationale.resuming import config_digest, graph_digest, num_records
 from kalm.rationale.summary import print_summary, summarise
 
 NUM_SAMPLED = 500  # questions that the cost is estimated from
@@ -38,33 +39,30 @@ def make_rationales(config: RationalesConfig) -> dict[str, Any]:
     qa, out = Path(config.qa).expanduser(), Path(config.out).expanduser()
     num_questions = _check_files(config, qa, out)
     graph = read_graph(config.data)
-    digests = {"graph": graph.digest()[:16], "questions": file_digest(qa)[:16], "config": config_digest(config)}
+    digests = {"graph": graph_digest(graph), "questions": file_digest(qa)[:16], "config": config_digest(config)}
     num_done = 0 if config.overwrite else num_records(out, digests)
     maker, num_left_out = build_maker(config, graph, out)
     generator = maker.generator
-    if isinstance(generator, EndpointGenerator):
-        told = _estimate(config, maker, generator, qa, num_done, num_questions)
-        print(told, flush=True)
-        if config.generator.endpoint.estimate_only:
-            return {"estimate": asdict(told)}
-    if config.overwrite:
-        out.unlink(missing_ok=True)
-    file = LineFile(out)
-    try:
-        _write(config, maker, file, qa, num_done, num_questions, digests)
-        summary = {
-            **summarise(file),
-            "questions_in_this_run": num_questions - num_done,
-            "seconds": time.monotonic() - started,
-            "triples_left_out": num_left_out,
-            "generator": generator.description,
-            "endpoint": _paid(generator),
-            "digests": digests,
-            "environment": environment(),
-        }
-    finally:
-        file.close()
-        generator.close()
+    with closing(generator):
+        if isinstance(generator, EndpointGenerator):
+            told = _estimate(config, maker, generator, qa, num_done, num_questions)
+            print(told, flush=True)
+            if config.generator.endpoint.estimate_only:
+                return {"estimate": asdict(told)}
+        if config.overwrite:
+            out.unlink(missing_ok=True)
+        with closing(LineFile(out)) as file:
+            _write(config, maker, file, qa, num_done, num_questions, digests)
+            summary = {
+                **summarise(file),
+                "questions_in_this_run": num_questions - num_done,
+                "seconds": time.monotonic() - started,
+                "triples_left_out": num_left_out,
+                "generator": generator.description,
+                "endpoint": _paid(generator),
+                "digests": digests,
+                "environment": environment(),
+            }
     write_json(out.with_name(f"{out.name}.summary.json"), summary)
     print_summary(summary, str(out))
     return summary

@@ -88,7 +88,18 @@ class Support:
 
 def names_entity(text: str, name: str) -> bool:
     """Whether a text holds a name as words of its own, in any case."""
-    return re.search(rf"(?<!\w){re.escape(name.casefold())}(?!\w)", text.casefold()) is not None
+    text, name = text.casefold(), name.casefold()
+    start = text.find(name)
+    while start >= 0:
+        ends = text[start - 1 : start], text[start + len(name) : start + len(name) + 1]
+        if not any(map(_is_word, ends)):
+            return True
+        start = text.find(name, start + 1)
+    return False
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
 
 
 def _words(text: str) -> set[str]:
