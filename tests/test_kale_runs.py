@@ -13,15 +13,16 @@ from toy_run import composed
 from kalm.composition import load_config
 from kalm.graph.sources import load_graph
 from kalm.provenance import file_digest
+from kalm.rationale.resuming import graph_digest
 from kalm.training.questions import load_questions
 
 STEPS = ["training.log_every_steps=1", "training.max_steps=6", "training.learning_rate=1e-2"]
 
 
-def record(number: int, graph_digest: str, **changes) -> dict:
+def record(number: int, digest: str, **changes) -> dict:
     asked = ASKED[number % len(ASKED)]
     return {"number": number, "kind": "short_answer", "question": asked.question, "choices": [], "status": "ok",
-            "answers": list(asked.answers), "rationale": asked.rationale, "digests": {"graph": graph_digest[:16]},
+            "answers": list(asked.answers), "rationale": asked.rationale, "digests": {"graph": digest},
             **changes}  # fmt: skip
 
 
@@ -32,7 +33,7 @@ def write(path, records) -> None:
 class KaleWorkplace(Workplace):
     def __init__(self, *arguments) -> None:
         super().__init__(*arguments)
-        digest = load_graph("folder", self.folder / "toy").digest()
+        digest = graph_digest(load_graph("folder", self.folder / "toy"))
         records = [record(number, digest) for number in range(7)]
         records += [record(7, digest, status="no_path", rationale=""), record(8, digest, question="long " * 300)]
         write(self.folder / "rationales.jsonl", records)
@@ -113,7 +114,7 @@ BAD = {
 def test_a_bad_file_is_refused(case, tmp_path, toy_graph, tokenizer, encoder, capsys):
     lines, message = BAD[case]
     path = tmp_path / "bad.jsonl"
-    write(path, [record(0, toy_graph.digest(), **line) for line in lines])
+    write(path, [record(0, graph_digest(toy_graph), **line) for line in lines])
     with pytest.raises(ValueError) as error:
         load(path, toy_graph, tokenizer, encoder, tmp_path / "cache")
     assert message in str(error.value)
@@ -122,7 +123,7 @@ def test_a_bad_file_is_refused(case, tmp_path, toy_graph, tokenizer, encoder, ca
 
 def test_a_cached_table_does_not_hide_that_the_file_is_of_another_graph(tmp_path, toy_graph, tokenizer, encoder):
     path = tmp_path / "rationales.jsonl"
-    write(path, [record(number, toy_graph.digest()) for number in range(3)])
+    write(path, [record(number, graph_digest(toy_graph)) for number in range(3)])
     words = "objective.kale.prompts.explained.input='{question} {rationale}'"
     assert load(path, toy_graph, tokenizer, encoder, tmp_path / "cache", words).num_questions == 3
     (tmp_path / "other").mkdir()

@@ -119,7 +119,7 @@ def read_rationales(
 
     Args:
         path: of the file.
-        graph_digest: of the graph that they must be of.
+        graph_digest: of the graph that they must be of, see `resuming.graph_digest`.
         left_out: how many are left out is added to it, by status.
 
     Raises:
@@ -138,8 +138,8 @@ def read_rationales(
             except (ValueError, TypeError, LookupError) as error:
                 raise ValueError(f"{path}:{line}: no record of launch/rationales.py ({error}); cut the file there, or "
                                  "make it anew") from None  # fmt: skip
-            if graph_digest is not None and not graph_digest.startswith(digest):
-                raise ValueError(f"{path}:{line}: made from another graph ({digest}, not {graph_digest[:16]}); take "
+            if graph_digest is not None and digest != graph_digest:
+                raise ValueError(f"{path}:{line}: made from another graph ({digest}, not {graph_digest}); take "
                                  "the graph that it was made from, or make it anew from this one")  # fmt: skip
             if found is not None:
                 yield found

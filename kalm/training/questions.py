@@ -14,6 +14,7 @@ from kalm.model.dual_view_lm import DualViewLM
 from kalm.model.loading import max_positions
 from kalm.provenance import file_digest
 from kalm.rationale.record import Rationale, read_rationales
+from kalm.rationale.resuming import graph_digest
 from kalm.text.question_batch import QuestionBatch, collate_questions
 from kalm.text.question_table import QuestionTable, cached_question_table
 from kalm.text.ragged import Ids
@@ -121,13 +122,13 @@ def load_questions(
 def _table(
     config: Config, kale: KaleConfig, graph: KnowledgeGraph, tokenizer: PreTrainedTokenizerFast
 ) -> QuestionTable:
-    path = Path(kale.rationales)
+    path, digest = Path(kale.rationales), graph_digest(graph)
 
     def read(left_out: dict[str, int]) -> Iterator[Rationale]:
-        return read_rationales(path, graph_digest=graph.digest(), left_out=left_out)
+        return read_rationales(path, graph_digest=digest, left_out=left_out)
 
     # the graph's digest too, so that a table of this file does not hide that it is of another graph
-    source = f"{file_digest(path)} {graph.digest()}"
+    source = f"{file_digest(path)} {digest}"
     return cached_question_table(read, source, tokenizer, kale.prompts, config.data.cache_folder)
 
 
