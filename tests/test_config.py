@@ -23,7 +23,8 @@ CHOICES = [
     f"{path.parent.name}={path.stem}" for path in sorted(CONF.glob("*/*.yaml")) if path.parent.name not in OF_OTHERS
 ]
 NEEDED = {"data=folder": ["data.path=/"], "data=pykeen": ["data.pykeen=Nations"], "model=pretrained": ["model.path=."],
-          "objective=kale": ["objective.kale.rationales=x"], "objective=kalm_kale": ["objective.kale.rationales=x"]}  # fmt: skip
+          "objective=kale": ["objective.kale.rationales=x"],
+          "objective=kalm_kale": ["objective.kale.rationales=x"]}  # fmt: skip
 
 
 def composed(*overrides: str, name: str = "train"):
