@@ -39,6 +39,7 @@ from kalm.config.model import AdapterInit, Dtype, LoraConfig, ModelConfig, Quant
 from kalm.config.objective import AnchorConfig, KlDirection, NegativesConfig, ObjectiveConfig, Scope, SeparateConfig
 from kalm.config.prediction import PredictConfig, Question, check_question
 from kalm.config.preparation import Command, PreparationConfig
+from kalm.config.qa import KnownConfig, QaConfig
 from kalm.config.questions import QuestionsConfig
 from kalm.config.rationales import (
     ChoiceConfig,
@@ -94,6 +95,7 @@ __all__ = [
     "KgqaConfig",
     "KlDirection",
     "KnowledgeConfig",
+    "KnownConfig",
     "LinkingConfig",
     "LocalConfig",
     "LoraConfig",
@@ -109,6 +111,7 @@ __all__ = [
     "PromptFrame",
     "PromptsConfig",
     "Protocol",
+    "QaConfig",
     "QaTask",
     "Quantization",
     "Question",
