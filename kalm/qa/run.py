@@ -154,8 +154,8 @@ def _check_files(config: QaConfig) -> tuple[Path, Path]:
 def _check_names(config: QaConfig, systems: Sequence[System]) -> None:
     names = [system.name for system in systems]
     if len(set(names)) < len(names):
-        raise ValueError(f"runs: the run called {names[0]} has the name of the LM that runs begin with; rename its folder, "
-                         "or give base=false")  # fmt: skip
+        raise ValueError(f"runs: the run called {names[0]} has the name of the LM that runs begin with; rename its "
+                         "folder, or give base=false")  # fmt: skip
     for key, name in (("reference", config.reference), ("known.by", config.known.by)):
         if name is not None and name not in names:
             raise ValueError(f"{key}={name}: no such system; there are {', '.join(names)}")
