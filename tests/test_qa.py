@@ -111,7 +111,7 @@ def test_a_pretrained_base_is_asked_once_whatever_the_seed(runs, place, model_fo
     [
         (["kale-s0", "kale-s1"], "kale"),
         (["kale-seed10", "kale-seed11"], "kale"),
-        (["x,training.seed=0", "x,training.seed=1"], "x"),
+        (["x-training.seed=0", "x-training.seed=1"], "x"),
         (["bias0", "bias1"], "bias"),
         (["a", "b"], "a"),
         (["kale-s0"], "kale-s0"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kalm.composition import read_config, result_keys
-from kalm.config import Config, PromptsConfig
+from kalm.config import Config, PromptsConfig, Quantization
 
 SEED = "training.seed"
 # what is done with a run beside training it, and what only says where things are
@@ -89,8 +89,9 @@ def group_runs(folders: Sequence[Path], prompts: PromptsConfig, *, with_base: bo
 
 
 def _base_key(config: Config) -> str:
-    """What makes the LM of before the first step, but for the seed; fresh adapters and dropout change nothing."""
-    model: dict[str, Any] = asdict(replace(config.model, lora=None, dropout=0.0, gradient_checkpointing=False))
+    """What makes the LM of before the first step, but for the seed; see `load_untrained`."""
+    plain = replace(config.model, lora=None, dropout=0.0, gradient_checkpointing=False, quantization=Quantization.none)
+    model: dict[str, Any] = asdict(plain)
     return repr(sorted(model.items(), key=lambda item: item[0]))
 
 
@@ -116,7 +117,9 @@ def _by_seed(members: list[Member]) -> list[Member]:
 
 def _named(groups: Sequence[list[Member]]) -> list[System]:
     """By what their folders' names have in common, if that is one system's alone."""
-    names = [_common_name([member.folder.resolve().name for member in members]) for members in groups]
+    # a sweep over experiments calls its jobs so
+    names = [_common_name([member.folder.resolve().name.removeprefix("experiment=") for member in members])
+             for members in groups]  # fmt: skip
     return [
         System(name=name if names.count(name) == 1 else members[0].folder.resolve().name, members=members)
         for name, members in zip(names, groups, strict=True)
