@@ -16,11 +16,13 @@ from rationale_config import rationales_config
 from toy_run import make_run
 
 from kalm.graph.path import Path
+from kalm.rationale.generators import whole_sentences
 from kalm.rationale.line_file import LineFile
 from kalm.rationale.name_index import NameIndex
 from kalm.rationale.phrases import phrases_of, plain_phrase
 from kalm.rationale.record import read_rationales
 from kalm.rationale.run import config_digest, make_rationales
+from kalm.rationale.status import Status
 from kalm.rationale.support import Support, Verdict
 from kalm.rationale.verbaliser import Verbaliser
 
@@ -113,6 +115,9 @@ def test_a_full_disk_leaves_whole_lines_to_go_on_from(folder):
     assert (folder / "out.jsonl").read_bytes() == whole
 
 
+ADDED = {"toy/train.txt": "ann\teats\tivy\n", "toy/relation2text.txt": "eats\tdevours\n", "qa.txt": "who\tAnn\n"}
+
+
 @pytest.mark.parametrize(
     ("overrides", "change", "message"),
     [
@@ -120,13 +125,14 @@ def test_a_full_disk_leaves_whole_lines_to_go_on_from(folder):
         (["paths.splits=[train]"], None, "another config"),
         ([], "qa.txt", "another questions"),
         ([], "toy/train.txt", "another graph"),
+        ([], "toy/relation2text.txt", "another graph"),
     ],
 )
 def test_a_file_of_another_run_is_not_gone_on_with(folder, overrides, change, message):
     make(folder)
     if change:
         with (folder / change).open("a") as file:
-            file.write("ann\teats\tivy\n" if "toy" in change else "who\tAnn\n")
+            file.write(ADDED[change])
     with pytest.raises(ValueError, match=f"{message}.*overwrite=true"):
         make(folder, *overrides)
     make(folder, *overrides, "overwrite=true")
@@ -203,12 +209,23 @@ def test_a_run_links_what_no_name_does_and_weighs_paths(folder, tokenizer, templ
         make(folder, f"run={run}", "overwrite=true")
 
 
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [("Ann knows Bob. And", "Ann knows Bob."), ('He said "Yes." Then', 'He said "Yes."'), ("at 3.5 of", None),
+     ("All.", "All."), ("A. B! C? d", "A. B! C?")],
+)  # fmt: skip
+def test_a_writer_that_is_stopped_keeps_its_whole_sentences(text, whole):
+    written = whole_sentences(text)
+    assert (written.text, written.status) == ((whole, Status.ok) if whole else (text, Status.cut_short))
+
+
 def test_a_local_lm_is_judged_like_any_writer(folder, model_folder):
     summary = make(folder, "generator.kind=local", f"generator.local.path={model_folder}",
                    "generator.local.max_new_tokens=4", "generator.instruction='{question}{answer}{facts}'")  # fmt: skip
     assert summary["generator"]["kind"] == "local"
     # random weights tell no fact; the longest prompt is beyond the window of 64 tokens
-    assert set(summary["statuses"]) <= {*STATUSES, "too_long", "no_fact", "foreign_entity", "empty_rationale",
+    assert set(summary["statuses"]) <= {*STATUSES, "too_long", "no_fact", "cut_short", "foreign_entity",
+                                        "empty_rationale",
                                         "repeats_answer"} - {"ok"}  # fmt: skip
     assert [record["status"] for record in records(folder)][3:] == STATUSES[3:]
     assert list(read_rationales(folder / "out.jsonl")) == []
@@ -294,6 +311,8 @@ def test_a_torn_file_keeps_its_whole_lines(tmp_path_factory, texts, cut):
     content = path.read_bytes()[: cut or None]
     path.write_bytes(content)
     again = LineFile(path)
+    with pytest.raises(ValueError, match="another run is writing to it"):
+        LineFile(path)
     assert again.was_torn == (bool(content) and not content.endswith(b"\n"))
     again.append([{"text": "new"}])
     assert [row["text"] for row in again] == [*texts[: content.count(b"\n")], "new"]

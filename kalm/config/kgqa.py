@@ -69,6 +69,7 @@ class PromptsConfig:
     relation: TaskPrompt  # with {head} and {tail}
     classification: TaskPrompt  # with {head}, {relation} and {tail}
     question: TaskPrompt  # with {question}
+    explained: TaskPrompt  # a question with its rationale in training, with {question} and {rationale}
     inverse_relation: str  # the inverse of a relation that has no text of its own for it, with {relation}
     yes: str  # the answer that takes a triple for true
     no: str  # the answer that takes it for false
@@ -83,7 +84,8 @@ class PromptsConfig:
             require(set(_slots(frame.start)) <= {"instruction"}, f"prompts.{name}.start", frame.start,
                     "a text with no slot but {instruction}")  # fmt: skip
         slots = {"tail": {"head", "relation"}, "head": {"tail", "relation"}, "relation": {"head", "tail"},
-                 "classification": {"head", "relation", "tail"}, "question": {"question"}}  # fmt: skip
+                 "classification": {"head", "relation", "tail"}, "question": {"question"},
+                 "explained": {"question", "rationale"}}  # fmt: skip
         for task, wanted in slots.items():
             prompt = getattr(self, task)
             require(set(_slots(prompt.input)) == wanted, f"prompts.{task}.input", prompt.input,

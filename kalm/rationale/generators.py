@@ -1,5 +1,6 @@
 """Who writes a rationale: templates, or a language model on this machine."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -95,7 +96,9 @@ class LocalGenerator:
     def write(self, tasks: Sequence[Task]) -> list[Written]:
         """Greedy; a prompt that does not fit into the model's window is not written for."""
         prompts = [self._framed(task.prompt(self._instruction)) for task in tasks]
-        lengths = [len(ids) for ids in self._tokenizer(prompts, add_special_tokens=False).input_ids] if prompts else []
+        lengths = [
+            len(self._tokenizer(prompt, add_special_tokens=False, verbose=False).input_ids) for prompt in prompts
+        ]
         limit = self._max_prompt_tokens
         written = [
             Written("", Status.too_long, f"the prompt has {length} tokens, the model that writes takes {limit}")
@@ -106,7 +109,7 @@ class LocalGenerator:
         for start in range(0, len(fitting), self._config.batch_size):
             rows = fitting[start : start + self._config.batch_size]
             for row, text in zip(rows, self._generate([prompts[row] for row in rows]), strict=True):
-                written[row] = Written(text.strip())
+                written[row] = text
         return written
 
     def close(self) -> None:
@@ -119,13 +122,26 @@ class LocalGenerator:
         return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
 
     @torch.inference_mode()
-    def _generate(self, prompts: list[str]) -> list[str]:
+    def _generate(self, prompts: list[str]) -> list[Written]:
         batch = self._tokenizer(prompts, add_special_tokens=False, padding=True, return_tensors="pt").to(self._device)
         written = self._lm.generate(
             input_ids=batch.input_ids, attention_mask=batch.attention_mask, do_sample=False, num_beams=1,
             max_new_tokens=self._config.max_new_tokens, pad_token_id=self._tokenizer.pad_token_id,
         )  # fmt: skip
-        texts: list[str] = self._tokenizer.batch_decode(
-            written[:, batch.input_ids.shape[1] :], skip_special_tokens=True
-        )
-        return texts
+        new = written[:, batch.input_ids.shape[1] :]
+        ends = self._lm.generation_config.eos_token_id
+        ends = [ends] if isinstance(ends, int) else ends or []
+        is_ended = torch.isin(new, torch.tensor(ends, device=new.device)).any(1).tolist()
+        texts: list[str] = self._tokenizer.batch_decode(new, skip_special_tokens=True)
+        return [
+            Written(text.strip()) if ended else whole_sentences(text)
+            for text, ended in zip(texts, is_ended, strict=True)
+        ]
+
+
+def whole_sentences(text: str) -> Written:
+    """What a writer that was stopped has written, up to its last whole sentence."""
+    whole = re.match(r".*[.!?](?=[\s\"')]|$)[\"')]*", text, re.DOTALL)
+    if whole is None:
+        return Written(text.strip(), Status.cut_short, "it ends at generator.local.max_new_tokens, in a sentence")
+    return Written(whole.group().strip())

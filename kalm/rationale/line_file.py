@@ -1,5 +1,6 @@
 """A file of JSON lines that only grows, whose whole lines outlive a kill or a full disk."""
 
+import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ class LineFile:
         path: made where it does not exist.
 
     Raises:
+        ValueError: another process, or another object of this class, has it open.
         OSError: it cannot be opened or written to.
     """
 
@@ -27,6 +29,11 @@ class LineFile:
         self._lock = Lock()
         # a+b would write at the end, but places of lines are wanted
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._file)
+            raise ValueError(f"{path}: another run is writing to it; wait for that one, or take another file") from None
         size = os.fstat(self._file).st_size
         self._end = _end_of_whole_lines(self._file, size)
         self.was_torn = self._end < size

@@ -9,11 +9,18 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from kalm.config import RationalesConfig
+from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.provenance import file_digest
 from kalm.rationale.line_file import LineFile
+from kalm.text.token_table import data_digests
 
 # sections that change no record: what they name is known by its digest, or is no matter of content
 NO_CONTENT = ("data", "qa", "out", "overwrite", "at_once", "debug")
+
+
+def graph_digest(graph: KnowledgeGraph) -> str:
+    """Of triples and texts."""
+    return hashlib.sha256("".join(data_digests(graph).values()).encode()).hexdigest()[:16]
 
 
 def config_digest(config: RationalesConfig) -> str:

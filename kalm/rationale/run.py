@@ -19,7 +19,7 @@ from kalm.rationale.maker import Maker
 from kalm.rationale.progress import Progress
 from kalm.rationale.question import read_questions
 from kalm.rationale.record import as_record
-from kalm.rationale.resuming import config_digest, num_records
+from kalm.rationale.resuming import config_digest, graph_digest, num_records
 from kalm.rationale.summary import print_summary, summarise
 
 NUM_SAMPLED = 500  # questions that the cost is estimated from
@@ -39,7 +39,7 @@ def make_rationales(config: RationalesConfig) -> dict[str, Any]:
     qa, out = Path(config.qa).expanduser(), Path(config.out).expanduser()
     num_questions = _check_files(config, qa, out)
     graph = read_graph(config.data)
-    digests = {"graph": graph.digest()[:16], "questions": file_digest(qa)[:16], "config": config_digest(config)}
+    digests = {"graph": graph_digest(graph), "questions": file_digest(qa)[:16], "config": config_digest(config)}
     num_done = 0 if config.overwrite else num_records(out, digests)
     maker, num_left_out = build_maker(config, graph, out)
     generator = maker.generator
