@@ -18,8 +18,12 @@ from kalm.explanation import explain, field_types
 from kalm.training.engine import deepspeed_dictionary
 
 CONF = ROOT / "conf"
-CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(CONF.glob("*/*.yaml"))]
-NEEDED = {"data=folder": ["data.path=/"], "data=pykeen": ["data.pykeen=Nations"], "model=pretrained": ["model.path=."]}
+CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(CONF.glob("*/*.yaml"))
+           if path.parent.name not in {"phrases", "prompts"}]  # fmt: skip
+NEEDED = {
+    "data=folder": ["data.path=/"], "data=pykeen": ["data.pykeen=Nations"], "model=pretrained": ["model.path=."],
+    "objective=kale": ["objective.kale.rationales=x"], "objective=kalm_kale": ["objective.kale.rationales=x"],
+}  # fmt: skip
 
 
 def composed(*overrides: str, name: str = "train"):
@@ -341,6 +345,9 @@ def test_each_experiment_says_how_it_is_run_and_passes_the_checks(experiment, tm
         assert line in text
     assert not re.search("EXP[A-Z]", text), "a place is left to be filled in"
     needed = ["data.root=/"] if "data.root=" in text else []
+    if "objective.kale.rationales=FILE" in text:
+        (tmp_path / "rationales.jsonl").touch()
+        needed.append(f"objective.kale.rationales={tmp_path / 'rationales.jsonl'}")
     validate(loaded(f"experiment={experiment.stem}", *needed), world_size=2)
 
 

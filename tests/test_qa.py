@@ -25,6 +25,7 @@ from kalm.qa.questions import read_items
 from kalm.qa.run import compare
 from kalm.qa.summary import summarise
 from kalm.qa.systems import _common_name, find_folders, group_runs
+from kalm.text.question_table import question_prompt
 
 CONFIG = configured(QaConfig, "qa", runs=["x"], qa="x", out="x")
 LINES = """\
@@ -328,10 +329,9 @@ def test_nothing_known_and_nothing_scored_are_said():
 
 
 def test_prompts_are_those_of_training(toy_graph, template, tokenizer, tmp_path):
-    table = pytest.importorskip("kalm.text.question_table")
     writer = InstructionPrompts(toy_graph, CONFIG.prompts, template, tokenizer, descriptions=False)
     (item,) = graph_items(toy_graph, "who eats [ivy]\ta gnu\n", tmp_path / "one.txt")
-    assert writer.text(item.asked, []) == table.question_prompt(CONFIG.prompts, item.question.text)
+    assert writer.text(item.asked, []) == question_prompt(CONFIG.prompts, item.question.text)
 
 
 def test_runs_of_different_graphs_are_refused(runs, files, place, tokenizer, template):

@@ -97,7 +97,7 @@ def _base_key(config: Config) -> str:
 
 def _check_words(folder: Path, config: Config, prompts: PromptsConfig) -> None:
     """The words of a question are the same in training and evaluation."""
-    kale = getattr(config.objective, "kale", None)
+    kale = config.objective.kale
     if kale is None:
         return
     for part in ("questions", "question"):
