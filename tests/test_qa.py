@@ -10,9 +10,10 @@ import pytest
 import torch
 from conftest import ROOT, make_encoder, write_toy_graph
 from test_kgqa import mean_log_probability, wide_encoder
-from toy_run import configured, make_run
+from toy_run import composed, configured, make_run
 
-from kalm.config import Decoding, KnownConfig, QaConfig
+from kalm.composition import load_config, save_config
+from kalm.config import Decoding, KnownConfig, QaConfig, TaskPrompt
 from kalm.evaluation.loaded_run import load_run
 from kalm.evaluation.paired import mcnemar
 from kalm.graph.knowledge_graph import SPLITS
@@ -332,6 +333,25 @@ def test_prompts_are_those_of_training(toy_graph, template, tokenizer, tmp_path)
     writer = InstructionPrompts(toy_graph, CONFIG.prompts, template, tokenizer, descriptions=False)
     (item,) = graph_items(toy_graph, "who eats [ivy]\ta gnu\n", tmp_path / "one.txt")
     assert writer.text(item.asked, []) == question_prompt(CONFIG.prompts, item.question.text)
+
+
+def test_a_run_that_was_trained_with_other_words_is_refused(runs, place):
+    folder = shutil.copytree(runs[0], place / "worded")
+    overrides = ("experiment=kale_sft", f"objective.kale.rationales={place}/x", "run.name=x")
+    config = load_config(composed("train", *overrides), overrides)
+    save_config(config, folder / "config.yaml")
+    group_runs([folder], CONFIG.prompts, with_base=True)
+    words = replace(CONFIG.prompts, question=TaskPrompt(instruction="", input="Well, {question}"))
+    with pytest.raises(ValueError, match=r"worded was trained with other words than prompts\.question"):
+        group_runs([folder], words, with_base=True)
+
+
+def test_the_rationale_may_be_left_out_and_the_question_may_not():
+    replace(CONFIG.prompts, explained=TaskPrompt(instruction="", input="{question}"))
+    with pytest.raises(
+        ValueError, match=r"prompts\.explained\.input must be a text with the slots question, rationale"
+    ):
+        replace(CONFIG.prompts, explained=TaskPrompt(instruction="", input="{rationale}"))
 
 
 def test_runs_of_different_graphs_are_refused(runs, files, place, tokenizer, template):
