@@ -237,6 +237,11 @@ def of_this_version(path: Path, written: DictConfig, schema: type[ConfigType]) -
                          "commit is in environment.json") from error  # fmt: skip
 
 
+def result_keys(config: Config) -> dict[str, Any]:
+    """All keys that make a run's result, as KEY=VALUE has them, with their values."""
+    return {key: value for key, value in _flat(config).items() if not key.startswith(NO_RESULT)}
+
+
 def complete_groups(overrides: Sequence[str]) -> list[str]:
     """`model.path=X` alone means `model=pretrained`, `data.path=X` `data=folder`, and `data.pykeen=X` `data=pykeen`."""
     keys = _keys(overrides)

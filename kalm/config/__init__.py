@@ -41,6 +41,7 @@ from kalm.config.model import AdapterInit, Dtype, LoraConfig, ModelConfig, Quant
 from kalm.config.objective import AnchorConfig, NegativesConfig, ObjectiveConfig, Scope, SeparateConfig
 from kalm.config.prediction import PredictConfig, Question, check_question
 from kalm.config.preparation import Command, PreparationConfig
+from kalm.config.qa import KnownConfig, QaConfig
 from kalm.config.questions import QuestionsConfig
 from kalm.config.rationales import (
     ChoiceConfig,
@@ -98,6 +99,7 @@ __all__ = [
     "KgqaConfig",
     "KlDirection",
     "KnowledgeConfig",
+    "KnownConfig",
     "LinkingConfig",
     "LocalConfig",
     "LoraConfig",
@@ -113,6 +115,7 @@ __all__ = [
     "PromptFrame",
     "PromptsConfig",
     "Protocol",
+    "QaConfig",
     "QaTask",
     "Quantization",
     "Question",
