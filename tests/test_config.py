@@ -348,6 +348,9 @@ def test_each_experiment_says_how_it_is_run_and_passes_the_checks(experiment, tm
         assert line in text
     assert not re.search("EXP[A-Z]", text), "a place is left to be filled in"
     needed = ["data.root=/"] if "data.root=" in text else []
+    if "objective.kale.rationales=FILE" in text:
+        (tmp_path / "rationales.jsonl").touch()
+        needed.append(f"objective.kale.rationales={tmp_path / 'rationales.jsonl'}")
     validate(loaded(f"experiment={experiment.stem}", *needed), world_size=2)
 
 
