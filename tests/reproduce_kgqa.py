@@ -64,7 +64,7 @@ def score(line: dict) -> dict[str, float]:
         "known": bool(fits(first, names)),
         "f1": max(overlap(first["text"], text) for texts in names.values() for text in texts),
         "ambiguous": bool(fits(first, names)) and bool(set(first["ids"]) - set(names)),
-        "invalid": not first["ids"],
+        "invalid": bool(answers) and not first["ids"],
         "any": bool(found),
         "recall": len(found) / len(names),
         "exact_set": len(leading) == num_wanted and all(leading) and set().union(*leading) == set(names),
@@ -94,6 +94,27 @@ def exact_test(first: list[bool], second: list[bool]) -> dict[str, float]:
     total = first_only + second_only
     tail = sum(math.comb(total, k) for k in range(min(first_only, second_only) + 1)) / 2**total
     return {"first_only": first_only, "second_only": second_only, "p_value": min(1.0, 2 * tail)}
+
+
+def check_ranks(lines: list[dict], beta: float) -> None:
+    """A stored rank is no better than the scores of written names allow, log p / length^beta.
+
+    Relations that were tried one by one are stored with their scores, and without a number of tokens.
+    """
+    for line in lines:
+        if line.get("own") is None or "ranks" not in line:
+            continue
+        own_name = {label: texts for label, *texts in line["right"]}[line["own"]]
+        scores = [
+            (answer, answer["log_probability"] / (answer["num_tokens"] or 1) ** beta) for answer in line["answers"]
+        ]
+        mine = [value for answer, value in scores if line["own"] in answer["ids"] and [answer["text"]] == own_name]
+        right = {label for label, *_ in line["right"]}
+        # rounded, and of two ways to compute it
+        better = [
+            answer for answer, value in scores if mine and value > mine[0] + 1e-4 and not right & set(answer["ids"])
+        ]
+        assert line["ranks"][0][0] > len(better), f"question {line['question']}: {line['ranks']}, better: {better}"
 
 
 def columns_of(lines: list[dict]) -> dict[str, list[float]]:
@@ -198,6 +219,8 @@ def reproduce(path: Path) -> int:
     """Compare kgqa-NAME.json with what kgqa-NAME.jsonl gives; how many numbers agree."""
     stored = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").removesuffix("\n").split("\n")]
+    if stored["protocol"]["decoding"] == "constrained":
+        check_ranks(lines, stored["protocol"]["beta"])
     return same(stored["tasks"], recompute(lines, stored["protocol"]["ties"]))
 
 

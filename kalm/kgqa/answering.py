@@ -124,7 +124,7 @@ class Answerer:
         label = f"{self._name}, {job.task}: {len(options.labels):,} candidates of {len(rows):,} questions"
         ranks = rank_options(
             self._encoder, job.prompts_of(rows), [job.asked[row] for row in rows.tolist()], options.trie,
-            len(options.labels), self._config.ranking, label,
+            len(options.labels), self._config.beta, self._config.ranking, label,
         )  # fmt: skip
         return dict(zip(rows.tolist(), ranks, strict=True))
 
@@ -209,7 +209,7 @@ class Answerer:
         table = self._tasks.table
         prompts, _ = join_rows([job.prompts.take(rows), table.completion_relations.take(relations)])
         tails = triples_of([job.asked[row] for row in rows.tolist()])[:, TAIL]
-        return text_scores(self._encoder, prompts, self._tasks.tails, tails, self._config.ranking)
+        return text_scores(self._encoder, prompts, self._tasks.tails, tails, self._config.beta, self._config.ranking)
 
 
 def _found(answer: Answer, options: Options, path: Path | None = None) -> Found:
