@@ -100,11 +100,12 @@ def test_a_name_of_others_too_is_right_and_counted_as_ambiguous():
     assert scored("hen", own=2, known=(2,)).ambiguous, "the alias of one is the name of another"
 
 
-def test_no_answer_is_wrong_and_invalid():
+def test_no_answer_is_wrong_and_only_a_text_can_be_no_name():
     found = scored()
     assert (found.exact, found.own, found.known, found.f1, found.any, found.recall) == (0, 0, 0, 0, 0, 0)
-    assert found.invalid
+    assert not found.invalid
     assert scored("A zebra").invalid
+    assert scored("").invalid, "the end alone was written"
 
 
 def test_scores_of_sets():

@@ -52,17 +52,17 @@ class Vocabulary:
     def __init__(self, names: Sequence[str], aliases: Mapping[int, Sequence[str]] | None = None) -> None:
         self.names = names
         self.aliases = aliases or {}
-        self._meant_by: dict[str, tuple[int, ...]] = {}
+        self._meant_by: dict[str, list[int]] = {}  # lists, since thousands may share a name
         for place, name in enumerate(names):
             for key in {normalise(text) for text in (name, *self.aliases.get(place, ()))} - {""}:
-                self._meant_by[key] = (*self._meant_by.get(key, ()), place)
+                self._meant_by.setdefault(key, []).append(place)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def meant_by(self, text: str) -> tuple[int, ...]:
         """All that have this name or alias, ascending; several for an ambiguous name, none for no name."""
-        return self._meant_by.get(normalise(text), ())
+        return tuple(self._meant_by.get(normalise(text), ()))
 
     def named(self, text: str) -> tuple[int, ...]:
         """Those whose name or alias is written like this; else all that may be meant."""
@@ -84,7 +84,7 @@ class Score:
     known: bool  # the first answer is a name or alias of any known answer
     f1: float  # words of the first answer, with those of the known answer that fits best
     ambiguous: bool  # known, by a name that something else, which is no answer, has too
-    invalid: bool  # the first answer is no name at all
+    invalid: bool  # there is a first answer, and it is no name at all
     any: bool  # some of the answers is a known answer
     recall: float  # share of the known answers among the answers
     exact_set: bool  # the first m answers are all known ones, of which there are m by name
@@ -122,7 +122,7 @@ def score(
         known=is_known,
         f1=token_f1(first, (text for place in known for text in names.texts_of(place))),
         ambiguous=is_known and not set(means) <= set(known),
-        invalid=not means,
+        invalid=bool(answers) and not means,
         any=bool(found),
         recall=len(found) / len(known),
         exact_set=len(leading) == num_wanted

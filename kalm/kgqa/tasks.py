@@ -129,12 +129,14 @@ class Tasks:
         config, graph = self._config, self._run.graph
         if self._questions is not None:
             asked = sample_questions(self._questions.asked, config.num_questions, config.seed)
-            pool = question_pool(self._shots_file.asked) if self._shots_file else []
+            pool = question_pool(self._shots_file.asked, with_topic=self.is_own) if self._shots_file else []
             yield self._job("question", asked, Shots(pool, config.shots, config.seed), self._entity_options())
             return
         triples = sample_triples(graph, config.split, config.num_questions, config.seed)
         for task in config.tasks:
-            shots = Shots(TriplePool(graph, task, config.seed), config.shots, config.seed)
+            # sorts all of train
+            pool = TriplePool(graph, task, config.seed, with_false=not self.is_own) if config.shots else ()
+            shots = Shots(pool, config.shots, config.seed)
             if task in {QaTask.head, QaTask.tail}:
                 asked = ask_entities(graph, triples, task, config.filter)
                 yield self._job(task.value, asked, shots, self._entity_options())
@@ -148,6 +150,9 @@ class Tasks:
         config, graph = self._config, self._run.graph
         job = self._job("classification", ask_truth(triples, self._false(config.split, triples)), shots, None)
         if self.is_own:
+            if len(graph.triples["valid"]) == 0:
+                raise ValueError("tasks: classification with prompt=own chooses thresholds on valid, which is empty; "
+                                 "take prompt=instruction, or leave classification out")  # fmt: skip
             valid = sample_triples(graph, "valid", config.num_questions, config.seed)
             asked = ask_truth(valid, self._false("valid", valid))
             job.thresholds_from = self._job("classification", asked, shots, None)
