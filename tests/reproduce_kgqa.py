@@ -209,6 +209,9 @@ def same(stored, found, place: str = "tasks") -> int:
     if isinstance(stored, list):
         assert len(stored) == len(found), place
         return sum(same(a, b, f"{place}[{i}]") for i, (a, b) in enumerate(zip(stored, found, strict=True)))
+    if stored is None:
+        assert found is None, f"{place}: nothing is stored, and the answers give {found}"
+        return 0
     assert math.isclose(stored, found, rel_tol=1e-9, abs_tol=1e-9) or (math.isnan(stored) and math.isnan(found)), (
         f"{place}: {stored} is stored, and the answers give {found}"
     )

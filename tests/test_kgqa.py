@@ -261,6 +261,12 @@ def test_scores_are_divided_by_a_power_of_the_length(folder, beta):
     assert f"log p(text and its end | prompt) / length^beta, beta {beta:g}" in page
 
 
+def test_one_question_has_no_interval(folder):
+    result, _ = lines_of(folder, tasks=[QaTask.tail], num_questions=1, name="single")
+    assert result["tasks"]["tail"]["difference"]["known"]["interval"] is None
+    assert result["tasks"]["tail"]["systems"]["tuned"]["ranking"]["intervals"]["mrr"] is None
+
+
 def test_a_rank_that_is_better_than_the_written_names_allow_is_found():
     def line(optimistic):
         answers = [{"text": "cat", "ids": ["c"], "log_probability": -1.2, "num_tokens": 3},
