@@ -14,6 +14,7 @@ from kalm.config import Decoding, KgqaConfig, PromptForm, QaTask, ScratchConfig
 from kalm.evaluation.loaded_run import load_run
 from kalm.graph.knowledge_graph import SPLITS
 from kalm.kgqa import run as run_module
+from kalm.kgqa import tasks as tasks_module
 from kalm.kgqa.asked import TOO_FEW_SHOTS, TOO_LONG
 from kalm.kgqa.run import ask, file_name
 from kalm.model.dual_view_lm import DualViewLM
@@ -261,6 +262,13 @@ def test_scores_are_divided_by_a_power_of_the_length(folder, beta):
     assert f"log p(text and its end | prompt) / length^beta, beta {beta:g}" in page
 
 
+def test_names_are_read_once_and_no_examples_are_drawn_unless_wanted(folder, monkeypatch):
+    monkeypatch.setattr(tasks_module, "TriplePool", None)  # sorts all of train
+    head, tail, *_ = tasks_module.Tasks(load_run(folder), CONFIG).jobs()
+    assert (head.task, tail.task) == ("head", "tail")
+    assert head.options is tail.options
+
+
 def test_one_question_has_no_interval(folder):
     result, _ = lines_of(folder, tasks=[QaTask.tail], num_questions=1, name="single")
     assert result["tasks"]["tail"]["difference"]["known"]["interval"] is None
@@ -362,6 +370,7 @@ def test_files_are_named_by_what_is_asked_and_how():
     ("changes", "message"),
     [
         ({"tasks": []}, "tasks must be a list with head"),
+        ({"tasks": [QaTask.tail, QaTask.tail]}, "tasks must be a list with .* each once"),
         ({"split": "dev"}, "split must be train, valid or test"),
         ({"split": "valid"}, "split must be train or test with classification and prompt=own"),
         ({"filter": ["train"]}, "filter must be a list of splits .* test being one"),

@@ -133,7 +133,9 @@ class KgqaConfig:
         require(self.split in splits, "split", self.split, "train, valid or test")
         require(set(self.filter) <= set(splits) and self.split in self.filter, "filter", list(self.filter),
                 f"a list of splits among train, valid and test, {self.split} being one of them")  # fmt: skip
-        require(len(self.tasks) > 0, "tasks", list(self.tasks), "a list with head, tail, relation or classification")
+        tasks = [task.value for task in self.tasks]
+        require(0 < len(tasks) == len(set(tasks)), "tasks", tasks,
+                "a list with head, tail, relation or classification, each once at most")  # fmt: skip
         require(self.num_questions is None or self.num_questions >= 1, "num_questions", self.num_questions,
                 "a whole number >= 1, or null for all")  # fmt: skip
         require(self.rank_questions is None or self.rank_questions >= 0, "rank_questions", self.rank_questions,

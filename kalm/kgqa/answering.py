@@ -105,6 +105,7 @@ class Answerer:
             job.prompts_of(rows),
             [job.asked[row].topics for row in rows.tolist()],
             run.graph,
+            outgoing=self._tasks.outgoing,
             texts=self._tasks.path_texts,
             max_hops=config.max_hops,
             num_beams=config.num_beams,
