@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-SCORES = ("exact", "own", "filtered", "known", "f1", "ambiguous", "invalid", "any", "recall", "exact_set")
+SCORES = ("exact", "own", "filtered", "undecided", "known", "f1", "ambiguous", "invalid", "any", "recall", "exact_set")
 RESAMPLES = 1000
 
 
@@ -61,6 +61,7 @@ def score(line: dict) -> dict[str, float]:
         "exact": any(bare(first["text"]) == bare(texts[0]) for texts in wanted.values()),
         "own": bool(fits(first, wanted)),
         "filtered": bool(fits(first, names)) if line["own"] is None else bool(rest and fits(rest[0], wanted)),
+        "undecided": bool(line["own"] is not None and answers and not rest),
         "known": bool(fits(first, names)),
         "f1": max(overlap(first["text"], text) for texts in names.values() for text in texts),
         "ambiguous": bool(fits(first, names)) and bool(set(first["ids"]) - set(names)),

@@ -88,6 +88,10 @@ def test_other_right_answers_may_come_before_the_own_one():
     assert scored("Bob", "Ann", known=(0, 2)).filtered
     assert not scored("Bob", "cat", "Ann", known=(0, 2)).filtered, "a wrong one may not"
     assert not scored("Bob", known=(0, 2)).filtered
+    assert scored("Bob", known=(0, 2)).undecided, "more answers may bring it"
+    for answers in (["Bob", "Ann"], ["Bob", "cat"], ["cat"], ["zebra"], []):
+        assert not scored(*answers, known=(0, 2)).undecided
+    assert not scored("Bob", own=None, known=(0, 2)).undecided
     assert scored("Ann").filtered
     assert scored("Bob", own=None, known=(0, 2)).filtered
     assert not scored("cat", "Bob", own=None, known=(0, 2)).filtered

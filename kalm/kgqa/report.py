@@ -47,11 +47,15 @@ def answers(tasks: Mapping[str, Result]) -> Table:
 def sets(tasks: Mapping[str, Result]) -> Table:
     rows = [
         [task, system, f"{found['scored']:,}", *_share(found["metrics"]["any"]), *_share(found["metrics"]["recall"]),
-         *_share(found["metrics"]["exact_set"])]
+         *_share(found["metrics"]["exact_set"]), f"{found['metrics']['undecided']['value']:.3f}"]
         for task, system, found in _systems(tasks, "any")
     ]  # fmt: skip
-    header = ["task", "system", "asked", "any", "95 %", "recall", "95 %", "exact set", "95 %"]
-    return Table(header, rows, "of all answers given; exact set: the first m are all m known ones", "sets of answers")
+    header = ["task", "system", "asked", "any", "95 %", "recall", "95 %", "exact set", "95 %", "undecided"]
+    caption = (
+        "of all answers given; exact set: the first m are all m known ones; undecided: all are right and none is the "
+        "triple's own, which filtered counts as wrong; more num_answers (and num_beams) decide"
+    )
+    return Table(header, rows, caption, "sets of answers")
 
 
 def judgements(tasks: Mapping[str, Result], protocol: Mapping[str, Any]) -> Table:
