@@ -13,6 +13,7 @@ groups      tokens/s by the number of groups of similar length
 padding     share of padding by groups and micro-batches; needs --root and --tokenizer
 tokens      tokenising a graph's texts; needs --root and --tokenizer
 startup     starting an entry point
+kale        a step of objective=kale against plain fine-tuning on the same questions
 encoding    encoding a graph's entities against bare forwards; needs --root and --tokenizer (a model's folder)
 generation  answers in a trie of names against free beams, and candidates behind one prompt against each text alone;
             needs --root and --tokenizer (a model's folder)
@@ -34,7 +35,9 @@ def main() -> None:
     names = [line.split()[0] for line in MEASUREMENTS.partition("\n\n")[0].splitlines() if line[0] != " "]
     parser.add_argument("name", choices=names, metavar="NAME", help="what to measure, see below")
     parser.add_argument("--repeats", type=int, default=7, help="timed repeats of each system (default 7)")
-    parser.add_argument("--batch-size", type=int, default=32, help="step, groups: triples per step (default 32)")
+    parser.add_argument(
+        "--batch-size", type=int, default=32, help="step, groups, kale: triples or questions per step (default 32)"
+    )
     parser.add_argument("--large-batch-size", type=int, default=1024,
                         help="step: triples per step with gradient caching (default 1024)")  # fmt: skip
     parser.add_argument(
@@ -63,7 +66,19 @@ def main() -> None:
 
 
 def _measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    from kalm.speed import encoding, generation, large_batch, memory, padding, paths, ranking, scaling, startup, step
+    from kalm.speed import (
+        encoding,
+        generation,
+        kale,
+        large_batch,
+        memory,
+        padding,
+        paths,
+        ranking,
+        scaling,
+        startup,
+        step,
+    )
     from kalm.speed.graph import measure_lookups, measure_n_triples, measure_reading
     from kalm.speed.sentence_trainer import missing_packages
 
@@ -85,6 +100,7 @@ def _measure(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         "padding": lambda: padding.measure_padding(*graph),
         "tokens": lambda: startup.measure_tokens(*graph, **repeats),
         "startup": lambda: startup.measure_startup(**repeats),
+        "kale": lambda: kale.measure_kale(**repeats, **batch_size),
         "encoding": lambda: encoding.measure_encoding(*graph, **repeats),
         "generation": lambda: generation.measure_generation(*graph, **repeats),
         "ranking": lambda: ranking.measure_ranking(**repeats),

@@ -15,10 +15,12 @@ from kalm.config import (
     AdapterInit,
     Config,
     DataConfig,
+    KaleConfig,
     PreparationConfig,
     Quantization,
     QuestionsConfig,
     RationalesConfig,
+    Teacher,
     in_yaml,
     looks_like_folder,
     require,
@@ -30,7 +32,7 @@ ConfigType = TypeVar("ConfigType")  # a dataclass of kalm.config
 # what a resumed run may change without becoming another run; with other steps the schedule is that of the longer run
 FREE_ON_RESUME = (
     "run.", "tracking.", "ranking.", "sweep.", "debug", "data.root", "data.path", "data.cache",
-    "objective.retention.text", "model.lora.init_text", "training.resume",
+    "objective.retention.text", "model.lora.init_text", "objective.kale.rationales", "training.resume",
     "training.stop_after_steps", "training.epochs", "training.max_steps", "training.log_every_steps",
     "training.checkpoint_every_steps", "training.dry_run",
 )  # fmt: skip
@@ -118,15 +120,18 @@ def validate(config: Config, world_size: int) -> None:
     Raises:
         ValueError: naming the key, the value and what is allowed.
     """
-    training = config.training
-    require(training.batch_size % world_size == 0, "training.batch_size", training.batch_size,
+    training, kale = config.training, config.objective.kale
+    key = "objective.kale.batch_size" if kale is not None and kale.is_alone else "training.batch_size"
+    require(config.step_size % world_size == 0, key, config.step_size,
              f"a multiple of the number of processes, {world_size}")  # fmt: skip
-    share = training.batch_size // world_size
+    share = config.step_size // world_size
     micro_batch_size = training.micro_batch_size or share
     require(micro_batch_size <= share, "training.micro_batch_size", micro_batch_size,
-            f"at most training.batch_size / processes = {share}, or null")  # fmt: skip
+            f"at most {key} / processes = {share}, or null")  # fmt: skip
     require(share % micro_batch_size == 0, "training.micro_batch_size", micro_batch_size,
-            f"a divisor of training.batch_size / processes = {share}")  # fmt: skip
+            f"a divisor of {key} / processes = {share}")  # fmt: skip
+    if kale is not None:
+        _check_kale(config, kale, world_size, share // micro_batch_size)
     is_quantized = config.model.quantization is not Quantization.none
     require(not is_quantized or config.deepspeed.zero_stage < 3, "deepspeed.zero_stage", config.deepspeed.zero_stage,
             "less than 3 with model.quantization, whose weights it cannot shard")  # fmt: skip
@@ -135,7 +140,7 @@ def validate(config: Config, world_size: int) -> None:
             if getattr(config.template, key) is not None:
                 raise ValueError(f"template.{key} has no place in one pass, where all views lie in one sequence: take "
                                  "objective=kalm_paper, or template.target=null template.completion=null")  # fmt: skip
-    _check_raw_texts(config, world_size)
+    _check_texts(config, world_size)
     check_place(config.data)
     path = config.model.path
     if path is not None and looks_like_folder(path):
@@ -143,9 +148,11 @@ def validate(config: Config, world_size: int) -> None:
                  "a folder with config.json, tokenizer and weights, or a hub name like owner/model")  # fmt: skip
 
 
-def raw_texts(config: Config) -> dict[str, Path]:
-    """The files of raw text that a training run reads, by their keys."""
-    texts = {}
+def texts_beside_graph(config: Config) -> dict[str, Path]:
+    """The files that a training run reads beside its graph, by their keys."""
+    texts: dict[str, str | None] = {}
+    if config.objective.kale is not None:
+        texts["objective.kale.rationales"] = config.objective.kale.rationales
     if config.objective.retention_weight > 0:
         texts["objective.retention.text"] = config.objective.retention.text
     if config.model.lora is not None and config.model.lora.init is AdapterInit.null_space:
@@ -153,7 +160,18 @@ def raw_texts(config: Config) -> dict[str, Path]:
     return {key: Path(text) for key, text in texts.items() if text is not None}
 
 
-def _check_raw_texts(config: Config, world_size: int) -> None:
+def _check_kale(config: Config, kale: KaleConfig, world_size: int, num_micro_batches: int) -> None:
+    multiple = world_size * num_micro_batches
+    require(kale.batch_size % multiple == 0, "objective.kale.batch_size", kale.batch_size,
+            f"a multiple of processes times micro-batches, {multiple}")  # fmt: skip
+    is_from_scratch = config.model.path is None
+    require(kale.kl_weight == 0 or kale.teacher is not Teacher.base or not is_from_scratch, "objective.kale.teacher",
+            kale.teacher, "self without model.path: an LM from scratch knew nothing before the first step")  # fmt: skip
+    require(not config.training.dry_run, "training.dry_run", True,
+            "false with objective.kale; a few steps by training.max_steps=20 show speed and memory")  # fmt: skip
+
+
+def _check_texts(config: Config, world_size: int) -> None:
     weight, num_windows = config.objective.retention_weight, config.objective.retention.windows_per_step
     if weight > 0:
         require(config.model.path is not None, "objective.retention_weight", weight,
@@ -161,8 +179,9 @@ def _check_raw_texts(config: Config, world_size: int) -> None:
         require(num_windows % world_size == 0, "objective.retention.tokens_per_step",
                 config.objective.retention.tokens_per_step,
                 f"window_tokens times a multiple of the number of processes, {world_size}")  # fmt: skip
-    for key, text in raw_texts(config).items():
-        require(text.is_file(), key, str(text), "a file of raw text that exists")
+    for key, text in texts_beside_graph(config).items():
+        kind = "rationales" if key == "objective.kale.rationales" else "raw text"
+        require(text.is_file(), key, str(text), f"a file of {kind} that exists")
 
 
 def check_place(data: DataConfig) -> None:
@@ -218,6 +237,11 @@ def of_this_version(path: Path, written: DictConfig, schema: type[ConfigType]) -
                          "commit is in environment.json") from error  # fmt: skip
 
 
+def result_keys(config: Config) -> dict[str, Any]:
+    """All keys that make a run's result, as KEY=VALUE has them, with their values."""
+    return {key: value for key, value in _flat(config).items() if not key.startswith(NO_RESULT)}
+
+
 def complete_groups(overrides: Sequence[str]) -> list[str]:
     """`model.path=X` alone means `model=pretrained`, `data.path=X` `data=folder`, and `data.pykeen=X` `data=pykeen`."""
     keys = _keys(overrides)
@@ -267,6 +291,8 @@ def _make_paths_absolute(config: Config) -> None:
     ]  # fmt: skip
     if config.model.lora is not None:
         sections.append((config.model.lora, "init_text"))
+    if config.objective.kale is not None:
+        sections.append((config.objective.kale, "rationales"))
     for section, name in sections:
         path = getattr(section, name)
         if path is not None and (section is not config.model or looks_like_folder(path)):

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -15,15 +16,21 @@ from warm import WarmPython
 from kalm.config import (
     AdapterInit,
     AnchorConfig,
+    Compared,
     CompletionTemplate,
+    KaleConfig,
     KlDirection,
     LoraConfig,
     NegativesConfig,
     ObjectiveConfig,
+    PromptFrame,
+    PromptsConfig,
     RankingConfig,
     Scope,
     ScratchConfig,
     TargetTemplate,
+    TaskPrompt,
+    Teacher,
     TemplateConfig,
 )
 from kalm.graph.knowledge_graph import KnowledgeGraph
@@ -34,6 +41,8 @@ from kalm.model.scratch import build_llama, train_tokenizer
 from kalm.objective.joint import JointObjective
 from kalm.objective.negatives import ContrastiveObjective
 from kalm.text.batch import Batch, collate
+from kalm.text.question_batch import QuestionBatch, collate_questions
+from kalm.text.question_table import QuestionTable, build_question_table
 from kalm.text.text_batch import TextBatch
 from kalm.text.token_table import TokenTable, build_token_table
 
@@ -158,7 +167,7 @@ def make_encoder(tokenizer) -> DualViewLM:
 
 
 def objective_config(**changes) -> ObjectiveConfig:
-    """The graph's terms; `negatives` and `retention` may be dictionaries of changes."""
+    """The graph's terms; `negatives`, `retention` and `kale`, which is off, may be dictionaries of changes."""
     negatives = NegativesConfig(
         **{
             "scope": Scope.all_ranks, "self_negatives": True, "mask_known": True, "queue_batches": 0,
@@ -171,14 +180,72 @@ def objective_config(**changes) -> ObjectiveConfig:
             "temperature": 1.0, "top_k": None, **changes.pop("retention", {}),
         }
     )  # fmt: skip
+    kale = None if (changed := changes.pop("kale", None)) is None else kale_config(**changed)
     values = {
-        "name": "test", "separate": None, "inverse_view": True, "contrastive_weight": 1.0,
+        "name": "test", "kale": kale, "separate": None, "inverse_view": True, "contrastive_weight": 1.0,
         "triple_completion_weight": 0.3, "completion_share": 1.0, "retention_weight": 0.0, "temperature": 0.07,
         "learn_temperature": True,
         "additive_margin": 0.02, "target_to_query_weight": 0.3, "false_negative_rate": 0.1, "query_chunk": 1000,
         "logit_chunk_tokens": 5,
     }  # fmt: skip
     return ObjectiveConfig(**{**values, **changes, "negatives": negatives, "retention": retention})
+
+
+def kale_config(**changes) -> KaleConfig:
+    values = {
+        "rationales": "rationales.jsonl", "share": 1.0, "batch_size": 6, "teacher": Teacher.self,
+        "positions": Compared.answer, "kl_weight": 1.0, "direction": KlDirection.student_teacher, "temperature": 1.0,
+        "top_k": None, "answer_weight": 0.0, "answer_with_rationale_weight": 0.0, "rationale_weight": 0.0,
+        "prompts": short_prompts(),
+    }  # fmt: skip
+    return KaleConfig(**{**values, **changes})
+
+
+def short_prompts(**changes) -> PromptsConfig:
+    """Words that leave room in a tiny LM's window."""
+    frame = PromptFrame(start="", ask="Q: {input}\nA:", answer=" {answer}", between="\n")
+    tasks = {"tail": "{head}, {relation}", "head": "{tail}, {relation}", "relation": "{head}, {tail}",
+             "classification": "{head}, {relation}, {tail}", "question": "{question}",
+             "explained": "{question}\nF: {rationale}"}  # fmt: skip
+    values = {task: TaskPrompt(instruction="", input=text) for task, text in tasks.items()}
+    return PromptsConfig(**{
+        "name": "short", "triples": frame, "questions": frame, "inverse_relation": "inverse of {relation}",
+        "yes": "yes", "no": "no", "list_separator": "; ", **values, **changes,
+    })  # fmt: skip
+
+
+class Asked(NamedTuple):
+    """A question with its rationale."""
+
+    question: str
+    rationale: str
+    answers: tuple[str, ...]
+
+
+ASKED = [
+    Asked("who likes a fox", "Ann is fond of a fox.", ("Ann",)),
+    Asked("what eats a hen", "a cat eats a hen. a fox eats a hen.", ("a cat", "a fox", "a dog")),
+    Asked("who knows Bob", "Ann knows Bob.", ("Ann",)),
+    Asked("gnu?", "a gnu eats ivy.", ("ivy", "an elm tree")),
+    Asked("what is the food of a hen", "a hen eats ivy.", ("ivy",)),
+    Asked("whom does Bob like", "Bob is fond of Ann.", ("Ann", "a dog")),
+    Asked("who is fond of a dog", "Ann is fond of a dog. Bob too.", ("Bob",)),
+]
+
+
+@pytest.fixture(scope="session")
+def question_table(tokenizer) -> QuestionTable:
+    return build_question_table(ASKED, tokenizer, short_prompts())
+
+
+def cut_questions(table: QuestionTable, questions, kale: KaleConfig, num_micro_batches: int) -> list[QuestionBatch]:
+    """Questions in micro-batches, each with the last of its answers."""
+    rows = np.array(questions, dtype=np.int64)
+    return [
+        collate_questions(table, part, table.answer_offsets[part + 1] - 1, num_groups=2,
+                          reads_rationales=kale.reads_rationales, compared=kale.positions)
+        for part in np.array_split(rows, num_micro_batches)
+    ]  # fmt: skip
 
 
 def make_objective(
@@ -209,6 +276,15 @@ def perturbed_copy(encoder: DualViewLM) -> DualViewLM:
     for weight in base.parameters():
         weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
     return base
+
+
+def loud(encoder: DualViewLM) -> DualViewLM:
+    """With weights so large that a rationale changes what is predicted."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for weight in encoder.parameters():
+            weight.add_(0.3 * torch.randn(weight.shape, generator=generator))
+    return encoder
 
 
 def raw_windows(num_windows: int) -> np.ndarray:

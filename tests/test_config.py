@@ -18,8 +18,13 @@ from kalm.explanation import explain, field_types
 from kalm.training.engine import deepspeed_dictionary
 
 CONF = ROOT / "conf"
-CHOICES = [f"{path.parent.name}={path.stem}" for path in sorted(CONF.glob("*/*.yaml"))]
-NEEDED = {"data=folder": ["data.path=/"], "data=pykeen": ["data.pykeen=Nations"], "model=pretrained": ["model.path=."]}
+OF_OTHERS = ("phrases", "prompts")  # groups that training does not choose from
+CHOICES = [
+    f"{path.parent.name}={path.stem}" for path in sorted(CONF.glob("*/*.yaml")) if path.parent.name not in OF_OTHERS
+]
+NEEDED = {"data=folder": ["data.path=/"], "data=pykeen": ["data.pykeen=Nations"], "model=pretrained": ["model.path=."],
+          "objective=kale": ["objective.kale.rationales=x"],
+          "objective=kalm_kale": ["objective.kale.rationales=x"]}  # fmt: skip
 
 
 def composed(*overrides: str, name: str = "train"):
@@ -210,7 +215,7 @@ def test_at_most_two_names_are_suggested_and_those_of_the_same_section_alone():
     for key in list(field_types(Config))[::5]:
         section = key.rpartition(".")[0]
         with pytest.raises((HydraException, OmegaConfBaseException)) as error:
-            composed(f"{key}x=1")
+            composed(f"{key}x=1", *(["objective=kale"] if key.startswith("objective.kale") else []))
         suggested = explain(error.value, Config).partition("did you mean ")[2].rstrip("?").split(" or ")
         if not key.startswith("model.lora"):
             assert suggested[0] == key

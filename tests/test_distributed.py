@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import make_encoder, make_objective, objective_config, perturbed_copy, raw_windows
+from distributed_worker import KALE_TERMS
 from plain_engine import assert_same_gradients
 
 WORKER = Path(__file__).with_name("distributed_worker.py")
@@ -14,7 +15,7 @@ WORKER = Path(__file__).with_name("distributed_worker.py")
     scope="module", params=[pytest.param((1, 2), id="2"), pytest.param((1, 2, 4), marks=pytest.mark.slow, id="4")]
 )
 def results(
-    request, tmp_path_factory, table, toy_graph, tokenizer, offline_environment, warm_python
+    request, tmp_path_factory, table, question_table, toy_graph, tokenizer, offline_environment, warm_python
 ) -> dict[int, list[dict]]:
     """By number of processes, what each of them found."""
     folder = tmp_path_factory.mktemp("distributed")
@@ -25,7 +26,8 @@ def results(
     directed = toy_graph.directed("train")
     hard = torch.randint(toy_graph.num_entities, (12,), generator=torch.Generator().manual_seed(0)).numpy()
     # 24 rows whose lengths differ, so a mean of per-rank means would be another number
-    torch.save((objective, table, directed[:24], hard, directed[20:28], raw_windows(12)), folder / "task.pt")
+    torch.save((objective, table, directed[:24], hard, directed[20:28], raw_windows(12), question_table),
+               folder / "task.pt")  # fmt: skip
     found = {}
     for num_workers in request.param:
         workers = [
@@ -50,6 +52,23 @@ def test_each_term_and_its_gradient_are_those_of_one_process(term, num_micro_bat
                 torch.testing.assert_close(values[name], value, rtol=1e-5, atol=1e-6, msg=f"{num_workers} {name}")
             assert_same_gradients(gradients, expected)
     assert float(expected["log_temperature_change"].abs()) > 0 or term in ("triple_completion", "retention")
+
+
+@pytest.mark.parametrize("num_micro_batches", [1, 2])
+@pytest.mark.parametrize("term", KALE_TERMS)
+def test_each_term_of_questions_and_its_gradient_are_those_of_one_process(term, num_micro_batches, results):
+    expected_values, expected = results[1][0][term, 1]
+    assert term in ("kale", "kale_self") or {term, "total"} <= set(expected_values)
+    for num_workers, of_ranks in results.items():
+        if 8 // num_workers < num_micro_batches:
+            continue
+        for of_rank in of_ranks:
+            values, gradients = of_rank[term, num_micro_batches]
+            for name, value in expected_values.items():
+                torch.testing.assert_close(values[name], value, rtol=1e-5, atol=1e-6, msg=f"{num_workers} {name}")
+            assert_same_gradients(gradients, expected)
+    assert max(float(gradient.abs().max()) for gradient in expected.values()) > 1e-3
+    assert float(expected["log_temperature_change"].abs()) == 0
 
 
 def test_the_balance_of_the_terms_does_not_depend_on_the_number_of_processes(results):

@@ -9,7 +9,7 @@ from conftest import ROOT
 CORE = ["kalm.graph.sources", "kalm.text.batch", "kalm.model.loading", "kalm.objective.joint"]
 # each may use those before it
 LAYERS = [
-    *("graph", "text", "model", "objective", "evaluation", "serving", "retention", "kgqa", "rationale"),
+    *("graph", "text", "model", "objective", "evaluation", "serving", "retention", "kgqa", "rationale", "qa"),
     *("preparation", "training", "sweep", "speed"),
 ]
 

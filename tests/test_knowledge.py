@@ -79,7 +79,8 @@ def test_ranks_as_text_are_those_of_texts_read_one_by_one(
     config = config_of(num_facts=None, beta=beta, candidates=candidates)
     facts = draw_facts(toy_graph, config)
     encoder = make_encoder(tokenizer)
-    ranks = rank_as_text(encoder, table, PrefixTree.from_rows(table.tails), facts, config, "")
+    ranks = rank_as_text(encoder, table, PrefixTree.from_rows(table.tails), facts, "", beta=beta,
+                         ranking=config.ranking)  # fmt: skip
     known = {tuple(query) for split in ("train", "valid", "test") for query in toy_graph.directed(split).tolist()}
     assert len(facts.candidates) == (candidates or toy_graph.num_entities)
     scores = {}

@@ -14,6 +14,7 @@ from kalm.config import (
     KnowledgeConfig,
     PredictConfig,
     PreparationConfig,
+    QaConfig,
     QuestionsConfig,
     RationalesConfig,
     RetentionConfig,
@@ -34,6 +35,7 @@ from kalm.manual import described_keys, manual
         ("kgqa", KgqaConfig),
         ("rationales", RationalesConfig),
         ("questions", QuestionsConfig),
+        ("qa", QaConfig),
     ],
 )
 def test_each_key_has_a_value_and_a_meaning(name, schema):

@@ -62,7 +62,7 @@ def test_a_run_with_anchor_and_null_space_adapters_trains_and_resumes_bit_for_bi
     start = load_file(workplace.run("whole") / "checkpoints" / "first-factors.safetensors")
     for name, factor in start.items():
         assert np.array_equal(saved[f"{name}.lora_A.weight"], factor), "it stays in the null space"
-    assert len(json.loads((workplace.run("whole") / "environment.json").read_text())["raw_texts"]) == 2
+    assert len(json.loads((workplace.run("whole") / "environment.json").read_text())["texts"]) == 2
 
     text = workplace.folder / "raw.txt"
     content = text.read_text()

@@ -10,7 +10,9 @@ import torch
 from conftest import (
     ROOT,
     cut,
+    cut_questions,
     cut_texts,
+    loud,
     make_encoder,
     make_objective,
     objective_config,
@@ -22,10 +24,13 @@ from hydra import compose, initialize_config_dir
 from plain_engine import PlainEngine, assert_same_gradients, step_gradients
 
 from kalm.composition import load_config
-from kalm.config import Dtype
+from kalm.config import Compared, Dtype
+from kalm.training.question_step import question_step
 from kalm.training.step import train_step
 
 WORKER = Path(__file__).with_name("zero_worker.py")
+# so that the step on questions, after one on triples, finds the same weights
+STANDS_STILL = ["training.learning_rate=1e-30"]
 MICRO_BATCH_SIZE = 1  # of 12 triples on 1, 2 or 4 processes
 
 
@@ -33,6 +38,7 @@ Case = tuple[str, str, int, int | None]  # model, precision, ZeRO stage, micro-b
 
 
 # each model, precision, stage and way to cut a batch
+MODELS = ("whole", "lora", "questions")
 SOME: list[Case] = [
     ("whole", "float32", 0, MICRO_BATCH_SIZE),
     ("whole", "float32", 1, None),
@@ -40,44 +46,59 @@ SOME: list[Case] = [
     ("whole", "float32", 3, None),
     ("lora", "float32", 2, None),
     ("lora", "float32", 3, MICRO_BATCH_SIZE),
+    ("questions", "float32", 1, MICRO_BATCH_SIZE),
+    ("questions", "float32", 3, None),
     ("whole", "bfloat16", 2, None),
     ("whole", "bfloat16", 3, MICRO_BATCH_SIZE),
 ]
 ALL: list[Case] = [
-    *((model, "float32", stage, None) for model in ("whole", "lora") for stage in range(4)),
-    *((model, "float32", stage, MICRO_BATCH_SIZE) for model in ("whole", "lora") for stage in (0, 2, 3)),
+    *((model, "float32", stage, None) for model in MODELS for stage in range(4)),
+    *((model, "float32", stage, MICRO_BATCH_SIZE) for model in MODELS for stage in (0, 2, 3)),
     *(("whole", "bfloat16", stage, size) for stage in range(4) for size in (None, MICRO_BATCH_SIZE)),
 ]
 OF_OTHER_NUMBERS: list[Case] = [
-    *(("whole", "float32", stage, None) for stage in range(4)), ("lora", "float32", 3, MICRO_BATCH_SIZE),
+    *(("whole", "float32", stage, None) for stage in range(4)),
+    *((model, "float32", 3, MICRO_BATCH_SIZE) for model in ("lora", "questions")),
 ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def task(tmp_path_factory, tokenizer, table, toy_graph):
+def task(tmp_path_factory, tokenizer, table, question_table, toy_graph):
     """A folder with what the processes load, and by model and precision what one process without DeepSpeed finds."""
     folder = tmp_path_factory.mktemp("zero")
     with initialize_config_dir(str(ROOT / "conf"), version_base=None):
-        config = load_config(compose("train", overrides=["training.batch_size=12", "training.max_gradient_norm=0"]))
+        config = load_config(
+            compose("train", overrides=["training.batch_size=12", "training.max_gradient_norm=0", *STANDS_STILL])
+        )
     directed, windows = toy_graph.directed("train")[:24], raw_windows(4)
     expected = {}
-    for model in ("whole", "lora"):
+    for model in ("whole", "lora", "questions"):
         encoder = make_encoder(tokenizer)
-        if model == "whole":
+        if model == "questions":
+            loud(encoder)
+        if model != "lora":
             weight, base = 0.5, perturbed_copy(encoder)
         else:
             encoder, weight, base = with_lora(encoder), 50.0, None  # which diverge little
         # tiny chunks, so that ranks with different numbers of tokens must agree on the number of chunks
-        terms = objective_config(logit_chunk_tokens=7, retention_weight=weight)
+        kale = {"kl_weight": 2.0, "answer_weight": 0.5, "rationale_weight": 0.1, "positions": Compared.all}
+        terms = objective_config(
+            logit_chunk_tokens=7, retention_weight=weight, kale=kale if model == "questions" else None
+        )
         objective = make_objective(encoder, toy_graph, terms, base)
-        for dtype in ("float32", "bfloat16"):
+        for dtype in ("float32",) if model == "questions" else ("float32", "bfloat16"):
             precise = copy.deepcopy(objective).to(getattr(torch, dtype))
             with_dtype = replace(config, model=replace(config.model, dtype=Dtype(dtype)))
-            torch.save((precise, table, directed, windows, with_dtype), folder / f"{model}-{dtype}.pt")
-            step = (cut(directed, table, 1), cut_texts(windows, 1))
-            losses = train_step(PlainEngine(precise), *step)
-            gradients = step_gradients(precise, train_step, *step)
-            expected[model, dtype] = ([float(value.detach()) for value in losses[:4]], gradients)
+            asked = question_table if model == "questions" else None
+            torch.save((precise, table, directed, windows, with_dtype, asked), folder / f"{model}-{dtype}.pt")
+            step, batches = train_step, cut(directed, table, 1)
+            if model == "questions":
+                rows = [question % len(question_table) for question in range(12)]
+                step, batches = question_step, cut_questions(question_table, rows, terms.kale, 1)
+            losses = step(PlainEngine(precise), batches, cut_texts(windows, 1))
+            gradients = step_gradients(precise, step, batches, cut_texts(windows, 1))
+            values = [losses.total, *losses.terms().values()]
+            expected[model, dtype] = ([float(value.detach()) for value in values], gradients)
             assert losses.retention > 1e-3
     return folder, expected
 

@@ -10,12 +10,16 @@ import torch
 FOLDER, RANK, WORLD_SIZE = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 
 
-def step_through_deepspeed(objective, table, directed, windows, config) -> tuple[list[float], dict[str, torch.Tensor]]:
-    from conftest import cut, cut_texts
+def step_through_deepspeed(
+    objective, table, directed, windows, config, question_table
+) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """The losses and gradients of a step; with questions those of a step on them, after one on triples."""
+    from conftest import cut, cut_questions, cut_texts
     from deepspeed.utils import safe_get_full_grad
 
     from kalm.distributed import all_reduce_sum
     from kalm.training.engine import initialize
+    from kalm.training.question_step import question_step
     from kalm.training.step import check_weights, train_step
 
     engine = initialize(objective, config, world_size=WORLD_SIZE, total_steps=10)
@@ -37,7 +41,15 @@ def step_through_deepspeed(objective, table, directed, windows, config) -> tuple
     # fewer micro-batches than the graph has
     texts = cut_texts(windows, min(len(windows), len(batches)))
     losses = train_step(engine, batches, texts)
-    values = (all_reduce_sum(torch.stack(losses[:4])) / WORLD_SIZE).tolist()
+    measured = [losses.total, *losses.terms().values()]
+    if question_table is not None:
+        kale = objective.config.kale
+        questions = range(12)[RANK * 12 // WORLD_SIZE : (RANK + 1) * 12 // WORLD_SIZE]
+        rows = [question % len(question_table) for question in questions]
+        batches = cut_questions(question_table, rows, kale, engine.gradient_accumulation_steps())
+        of_questions = question_step(engine, batches, texts)
+        measured = [of_questions.total, *of_questions.terms().values()]
+    values = (all_reduce_sum(torch.stack(measured)) / WORLD_SIZE).tolist()
     fill_padding(engine.module)
     check_weights(engine, batches[0])
     break_weights(engine.module)
@@ -75,14 +87,15 @@ def main() -> None:
     init_distributed()
     results = {}
     for model, dtype, stage, micro_batch_size in torch.load(FOLDER / "cases.pt"):
-        objective, table, directed, windows, config = torch.load(FOLDER / f"{model}-{dtype}.pt", weights_only=False)
+        task = torch.load(FOLDER / f"{model}-{dtype}.pt", weights_only=False)
+        objective, table, directed, windows, config, question_table = task
         config = replace(
             config,
             deepspeed=replace(config.deepspeed, zero_stage=stage),
             training=replace(config.training, micro_batch_size=micro_batch_size),
         )
         results[model, dtype, stage, micro_batch_size] = step_through_deepspeed(
-            objective, table, directed, windows, config
+            objective, table, directed, windows, config, question_table
         )
     if RANK == 0:
         torch.save(results, FOLDER / f"results-{WORLD_SIZE}.pt")

@@ -12,6 +12,7 @@ from kalm.config.checks import (
     require_whole_characters,
 )
 from kalm.config.data import DataConfig, Source
+from kalm.config.divergence import KlDirection
 from kalm.config.evaluation import (
     Candidates,
     FusedConfig,
@@ -24,6 +25,7 @@ from kalm.config.evaluation import (
     Ties,
 )
 from kalm.config.geometry import GeometryConfig
+from kalm.config.kale import Compared, KaleConfig, Teacher
 from kalm.config.kgqa import (
     Decoding,
     KgqaConfig,
@@ -36,9 +38,10 @@ from kalm.config.kgqa import (
 )
 from kalm.config.knowledge import Direction, KnowledgeConfig
 from kalm.config.model import AdapterInit, Dtype, LoraConfig, ModelConfig, Quantization, ScratchConfig
-from kalm.config.objective import AnchorConfig, KlDirection, NegativesConfig, ObjectiveConfig, Scope, SeparateConfig
+from kalm.config.objective import AnchorConfig, NegativesConfig, ObjectiveConfig, Scope, SeparateConfig
 from kalm.config.prediction import PredictConfig, Question, check_question
 from kalm.config.preparation import Command, PreparationConfig
+from kalm.config.qa import KnownConfig, QaConfig
 from kalm.config.questions import QuestionsConfig
 from kalm.config.rationales import (
     ChoiceConfig,
@@ -76,6 +79,7 @@ __all__ = [
     "Candidates",
     "ChoiceConfig",
     "Command",
+    "Compared",
     "CompletionTemplate",
     "Config",
     "DataConfig",
@@ -90,10 +94,12 @@ __all__ = [
     "GeometryConfig",
     "HarnessConfig",
     "IndexKind",
+    "KaleConfig",
     "KgcConfig",
     "KgqaConfig",
     "KlDirection",
     "KnowledgeConfig",
+    "KnownConfig",
     "LinkingConfig",
     "LocalConfig",
     "LoraConfig",
@@ -109,6 +115,7 @@ __all__ = [
     "PromptFrame",
     "PromptsConfig",
     "Protocol",
+    "QaConfig",
     "QaTask",
     "Quantization",
     "Question",
@@ -129,6 +136,7 @@ __all__ = [
     "TargetTemplate",
     "Task",
     "TaskPrompt",
+    "Teacher",
     "TemplateConfig",
     "Ties",
     "Tracking",

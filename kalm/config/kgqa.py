@@ -70,6 +70,7 @@ class PromptsConfig:
     relation: TaskPrompt  # with {head} and {tail}
     classification: TaskPrompt  # with {head}, {relation} and {tail}
     question: TaskPrompt  # with {question}
+    explained: TaskPrompt  # in training, with {question} and {rationale}; without the latter, an ablation
     inverse_relation: str  # the inverse of a relation that has no text of its own for it, with {relation}
     yes: str  # the answer that takes a triple for true
     no: str  # the answer that takes it for false
@@ -84,10 +85,13 @@ class PromptsConfig:
             require(set(_slots(frame.start)) <= {"instruction"}, f"prompts.{name}.start", frame.start,
                     "a text with no slot but {instruction}")  # fmt: skip
         slots = {"tail": {"head", "relation"}, "head": {"tail", "relation"}, "relation": {"head", "tail"},
-                 "classification": {"head", "relation", "tail"}, "question": {"question"}}  # fmt: skip
+                 "classification": {"head", "relation", "tail"}, "question": {"question"},
+                 "explained": {"question", "rationale"}}  # fmt: skip
         for task, wanted in slots.items():
             prompt = getattr(self, task)
-            require(set(_slots(prompt.input)) == wanted, f"prompts.{task}.input", prompt.input,
+            # a rationale may be left out, to see what it is worth
+            may_lack = {"rationale"} if task == "explained" else set()
+            require(wanted - may_lack <= set(_slots(prompt.input)) <= wanted, f"prompts.{task}.input", prompt.input,
                     f"a text with the slots {', '.join(sorted(wanted))}")  # fmt: skip
             require(set(_slots(prompt.instruction)) <= {"relations"}, f"prompts.{task}.instruction",
                     prompt.instruction, "a text with no slot but {relations}")  # fmt: skip

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from kalm.config.checks import require, require_at_least, require_not_negative, require_positive, require_share
+from kalm.config.divergence import KlDirection
+from kalm.config.kale import KaleConfig
 
 
 class Scope(Enum):
@@ -12,14 +14,6 @@ class Scope(Enum):
 
     rank = "rank"
     all_ranks = "all_ranks"
-
-
-class KlDirection(Enum):
-    """How a student's distribution p is compared with a teacher's q: KL(p || q), KL(q || p), or both with the mean."""
-
-    student_teacher = "student_teacher"
-    teacher_student = "teacher_student"
-    jensen_shannon = "jensen_shannon"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -82,6 +76,7 @@ class ObjectiveConfig:
     triple_completion_weight: float  # of the language-model term; 0: measured, not trained
     retention_weight: float  # of the divergence from the base on raw text; 0: not even measured
     retention: AnchorConfig
+    kale: KaleConfig | None  # null: no step is of questions
     completion_share: float  # share of the directed triples with a language-model loss
     temperature: float  # divides the cosine similarity, at the start
     learn_temperature: bool  # let the optimizer change it

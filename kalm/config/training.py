@@ -71,7 +71,8 @@ class TrainingConfig:
     stop_after_steps: int | None  # leave at this step with a checkpoint; the schedule still spans the whole run
     batch_size: int  # triples per step over all processes; each gives two directed triples
     micro_batch_size: int | None  # triples per process whose activations are held at once, with the loss and gradient
-    # of the whole batch for about a third more time (gradient caching); null: all of the process's share
+    # of the whole batch for about a third more time (gradient caching); null: all of the process's share; with
+    # objective=kale questions, at no cost in time
     sampling: Sampling  # which triples share a batch
     walk_length: int  # triples of one random walk
     learning_rate: float  # at its highest
@@ -179,3 +180,9 @@ class Config:
     tracking: TrackingConfig
     sweep: SweepConfig
     debug: bool  # show tracebacks
+
+    @property
+    def step_size(self) -> int:
+        """Triples per step over all processes, or questions where no step is of triples; it is cut in micro-batches."""
+        kale = self.objective.kale
+        return kale.batch_size if kale is not None and kale.is_alone else self.training.batch_size

@@ -74,7 +74,8 @@ def rank(run: LoadedRun, facts: Facts, config: KnowledgeConfig) -> Ranked:
     """By what the tuned LM writes, by its embeddings, and by what the untrained LM writes."""
     tree = PrefixTree.from_rows(run.table.tails)
     started = time.perf_counter()
-    ranks = {"text": rank_as_text(run.encoder, run.table, tree, facts, config, "facts as text, tuned")}
+    how: dict[str, Any] = {"beta": config.beta, "ranking": config.ranking}
+    ranks = {"text": rank_as_text(run.encoder, run.table, tree, facts, "facts as text, tuned", **how)}
     num_asked = len(np.unique(facts.questions.directed[:, :2], axis=0))
     seconds = (time.perf_counter() - started) / num_asked
     embedded = embed(run.encoder, run.table, facts.questions, config.ranking)
@@ -83,7 +84,7 @@ def rank(run: LoadedRun, facts: Facts, config: KnowledgeConfig) -> Ranked:
     run.encoder.to("meta")  # room for the untrained LM
     if config.baselines:
         untrained = load_untrained(run)
-        ranks["base_text"] = rank_as_text(untrained, run.table, tree, facts, config, "facts as text, base")
+        ranks["base_text"] = rank_as_text(untrained, run.table, tree, facts, "facts as text, base", **how)
     return Ranked({name: ranks[name] for name in SYSTEMS if name in ranks}, seconds)
 
 

@@ -50,6 +50,10 @@ CURVES = {
     "loss/contrastive": ("contrastive loss", "nats per query"),
     "loss/triple_completion": ("triple-completion loss", "nats per tail token"),
     "loss/retention": ("divergence from the base on raw text", "nats per token"),
+    "loss/kale_divergence": ("divergence from the prediction with rationale", "nats per token"),
+    "loss/kale_answer": ("next-token loss of answers", "nats per token"),
+    "loss/kale_answer_with_rationale": ("the same, with rationale", "nats per token"),
+    "loss/kale_rationale": ("next-token loss of rationale and answer", "nats per token"),
     "temperature": ("temperature", "divisor of the cosine"),
     "valid_sample/mrr": ("MRR of a sample of valid", "mean 1 / rank"),
 }

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from kalm.provenance import environment, write_json, write_text
 
 # how sections follow one another; a section's kind is its name up to the first hyphen
-KINDS = ("kgc", "kgqa", "retention", "geometry", "knowledge")
+KINDS = ("kgc", "kgqa", "qa", "retention", "geometry", "knowledge")
 NUMBER = re.compile(r"[-+–<>≤±]?\s*\d[\d,.]*( ?%| ?[-–±] [-+]?\d[\d,.]*)?|–|")
 
 Cell = str | int | float | None

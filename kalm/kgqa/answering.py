@@ -94,7 +94,7 @@ class Answerer:
             batch_tokens=config.ranking.batch_tokens,
             logit_memory_mib=config.ranking.score_memory_mib,
         )
-        return [[_found(answer, options) for answer in answers] for answers in found]
+        return [[as_found(answer, options) for answer in answers] for answers in found]
 
     def _walk(self, job: Job, rows: Ids, options: Options) -> list[list[Found]]:
         """Answers at the ends of paths from the questions' entities, with the first path that is written so."""
@@ -113,7 +113,7 @@ class Answerer:
             batch_tokens=config.ranking.batch_tokens,
             logit_memory_mib=config.ranking.score_memory_mib,
         )
-        return [[_found(answer, options, answer.paths[0]) for answer in answers] for answers in found]
+        return [[as_found(answer, options, answer.paths[0]) for answer in answers] for answers in found]
 
     def _rank(self, job: Job, options: Options) -> dict[int, Ranks]:
         """Ranks among all options, for a sample of the questions that is the same for every system."""
@@ -213,7 +213,7 @@ class Answerer:
         return text_scores(self._encoder, prompts, self._tasks.tails, tails, self._config.beta, self._config.ranking)
 
 
-def _found(answer: Answer, options: Options, path: Path | None = None) -> Found:
+def as_found(answer: Answer, options: Options, path: Path | None = None) -> Found:
     text = options.name_in(answer.text)
     return Found(
         text=text,

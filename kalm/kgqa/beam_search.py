@@ -94,8 +94,8 @@ class _Beams:
     finished: list[list[Hypothesis]] = field(default_factory=list)  # per prompt
 
 
-def beyond_window(encoder: DualViewLM, prompts: RaggedArray, max_new_tokens: int) -> Ids:
-    """The prompts that leave no room for so many tokens in the LM's window."""
+def beyond_window(encoder: DualViewLM, prompts: RaggedArray, max_new_tokens: int | Ids) -> Ids:
+    """The prompts that leave no room for so many tokens, of all or of each, in the LM's window."""
     limit = max_positions(encoder)
     # the last token that is written is never read
     return np.flatnonzero(prompts.lengths + max_new_tokens - 1 > (np.inf if limit is None else limit))

@@ -62,11 +62,16 @@ class DualViewLM(nn.Module):
     @contextmanager
     def as_base(self) -> Iterator[None]:
         """Within it the LM is without adapters and without dropout: what it was before the first step, if frozen."""
+        with self.without_dropout(), self._without_adapters() if self.has_adapters else nullcontext():
+            yield
+
+    @contextmanager
+    def without_dropout(self) -> Iterator[None]:
+        """Within it the LM is as in evaluation."""
         was_training = self.training
         self.eval()
         try:
-            with self._without_adapters() if self.has_adapters else nullcontext():
-                yield
+            yield
         finally:
             self.train(was_training)
 

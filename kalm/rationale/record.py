@@ -112,11 +112,18 @@ class Rationale:
     rationale: str
 
 
-def read_rationales(path: FilePath) -> Iterator[Rationale]:
+def read_rationales(
+    path: FilePath, *, graph_digest: str | None = None, left_out: dict[str, int] | None = None
+) -> Iterator[Rationale]:
     """The records whose status is `ok`, in bounded memory; all others are left out.
 
+    Args:
+        path: of the file.
+        graph_digest: of the graph that they must be of, see `resuming.graph_digest`.
+        left_out: how many are left out is added to it, by status.
+
     Raises:
-        ValueError: there is no such file, or a line is no record.
+        ValueError: there is no such file, a line is no record, or it is of another graph.
     """
     if not path.is_file():
         raise ValueError(f"there is no file {path}; launch/rationales.py makes it")
@@ -126,11 +133,18 @@ def read_rationales(path: FilePath) -> Iterator[Rationale]:
                 continue
             try:
                 row = parse_json(content)
-                if Status(row["status"]) is Status.ok:
-                    yield _rationale(row)
+                status, digest = Status(row["status"]), str(row["digests"]["graph"])
+                found = _rationale(row) if status is Status.ok else None
             except (ValueError, TypeError, LookupError) as error:
                 raise ValueError(f"{path}:{line}: no record of launch/rationales.py ({error}); cut the file there, or "
                                  "make it anew") from None  # fmt: skip
+            if graph_digest is not None and digest != graph_digest:
+                raise ValueError(f"{path}:{line}: made from another graph ({digest}, not {graph_digest}); take "
+                                 "the graph that it was made from, or make it anew from this one")  # fmt: skip
+            if found is not None:
+                yield found
+            elif left_out is not None:
+                left_out[status.value] = left_out.get(status.value, 0) + 1
 
 
 def _rationale(row: Mapping[str, Any]) -> Rationale:

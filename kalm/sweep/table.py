@@ -1,12 +1,13 @@
 """The one table of a sweep: a row per job, in sweep.json for programs and in sweep.md for people."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 from statistics import mean
 
+from kalm.evaluation.markdown import markdown_table
 from kalm.provenance import write_json, write_text
 
 SEED = "training.seed"
@@ -91,7 +92,7 @@ def render(rows: Iterable[Row]) -> str:
         ]
         for row in ordered
     ]
-    text = _markdown([*keys, *COLUMNS, "seconds", "status"], lines, left=[*keys, "status"])
+    text = markdown_table([*keys, *COLUMNS, "seconds", "status"], lines, left=[*keys, "status"])
     if failures := [f"- {row.name}: {row.error}\n" for row in ordered if row.error]:
         text += f"\n{''.join(failures)}"
     text += "\nvalid, filtered by train + valid, ties realistic; the test split is not looked at\n"
@@ -120,7 +121,7 @@ def _render_groups(rows: Sequence[Row], keys: Sequence[str]) -> str:
         spread = [f"{value:.4f}" for value in (mean(mrrs), min(mrrs), max(mrrs))] if mrrs else ["", "", ""]
         lines.append([*group, *spread, f"{len(mrrs)} of {count}"])
     header = [*keys, "mean MRR", "lowest", "highest", "seeds done"]
-    return f"\nover {SEED}:\n\n{_markdown(header, lines, left=keys)}"
+    return f"\nover {SEED}:\n\n{markdown_table(header, lines, left=keys)}"
 
 
 def _mrr(row: Row) -> float:
@@ -129,19 +130,3 @@ def _mrr(row: Row) -> float:
 
 def _metric(value: float, name: str) -> str:
     return f"{value:.2f}" if name == "mr" else f"{value:.4f}"
-
-
-def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]], left: Collection[str]) -> str:
-    """A table that is readable as it stands; columns other than `left` are aligned to the right."""
-    cells = [[cell.replace("|", "\\|") for cell in line] for line in (header, *lines)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    is_left = [name in left for name in header]
-    rule = [":" + "-" * (width + 1) if is_left[i] else "-" * (width + 1) + ":" for i, width in enumerate(widths)]
-    padded = [
-        [
-            f" {cell.ljust(width) if is_left[i] else cell.rjust(width)} "
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        for line in cells
-    ]
-    return "".join(f"|{'|'.join(line)}|\n" for line in (padded[0], rule, *padded[1:]))

@@ -100,7 +100,7 @@ def collate(
         ]
     )
     entities, (entity_ends,) = join_rows([table.targets.take(more_entities)])
-    input_ids, starts = _pad([triples, entities], num_groups)
+    input_ids, starts = pad_in_groups([triples, entities], num_groups)
     triple_starts, entity_starts = np.split(starts, [len(directed)])
     query_sites = triple_starts + relation_ends - 1
     return _batch(
@@ -149,7 +149,7 @@ def collate_separately(
     )
     # without a completion one token of padding is encoded, since ranks under ZeRO-3 must run equally many forwards
     kinds.append(completions if len(completions) else RaggedArray.from_rows([[PADDING]]))
-    padded = [_pad([rows], num_groups=1) for rows in kinds]
+    padded = [pad_in_groups([rows], num_groups=1) for rows in kinds]
     sizes = [sum(group.numel() for group in groups) for groups, _ in padded]
     kind_starts = np.cumsum([0, *sizes])
     starts = np.concatenate([starts + first for (_, starts), first in zip(padded, kind_starts[:-1], strict=True)])
@@ -213,7 +213,7 @@ def pad_rows(values: NDArray[np.integer], lengths: Ids) -> Tensor:
     return torch.from_numpy(padded)
 
 
-def _pad(kinds: Sequence[RaggedArray], num_groups: int) -> tuple[tuple[Tensor, ...], Ids]:
+def pad_in_groups(kinds: Sequence[RaggedArray], num_groups: int) -> tuple[tuple[Tensor, ...], Ids]:
     """Rows of all kinds as padded groups, and the position of each row's first token in them."""
     rows = _stack(kinds)
     starts = np.empty(len(rows), dtype=np.int64)

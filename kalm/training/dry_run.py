@@ -111,7 +111,7 @@ def _measure_steps(trainer: Trainer) -> _Steps:
     triples, sampler = trainer.graph.triples["train"], trainer.batches.sampler
     lengths = np.array([trainer.batches.num_tokens(triples[sampler.rows(step)]) for step in candidates.tolist()])
     length_of = dict(zip(candidates.tolist(), lengths.tolist(), strict=True))
-    meter, stop = Meter(trainer.config.training.batch_size, trainer.engine.device), StopRequest()
+    meter, stop = Meter(trainer.engine.device), StopRequest()
 
     def measure(steps: Ids) -> list[dict[str, Any]]:
         metrics = []

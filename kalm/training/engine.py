@@ -81,10 +81,10 @@ def deepspeed_dictionary(config: Config, *, world_size: int, total_steps: int) -
     """All that DeepSpeed is told; nothing is left to its defaults that changes a result."""
     training = config.training
     offload = config.deepspeed.offload_optimizer
-    share = training.batch_size // world_size
+    share = config.step_size // world_size
     micro_batch_size = training.micro_batch_size or share
     return {
-        "train_batch_size": training.batch_size,
+        "train_batch_size": config.step_size,
         "train_micro_batch_size_per_gpu": micro_batch_size,
         "gradient_accumulation_steps": share // micro_batch_size,
         "gradient_clipping": training.max_gradient_norm,

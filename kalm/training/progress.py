@@ -48,8 +48,8 @@ class ProgressDisplay:
             for name, value in metrics.items()
             if name.startswith("loss/")
         ]
-        speed = f"{metrics['triples_per_second']:,.0f} triples/s  {metrics['tokens_per_second']:,.0f} tokens/s"
-        text = "  ".join([*losses, speed])
+        units = [unit for unit in ("triples", "questions", "tokens") if f"{unit}_per_second" in metrics]
+        text = "  ".join([*losses, *(f"{metrics[f'{unit}_per_second']:,.0f} {unit}/s" for unit in units)])
         if self._live is not None:
             self.below_bar(text, seconds_left)
         else:

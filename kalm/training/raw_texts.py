@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from kalm.composition import raw_texts
+from kalm.composition import texts_beside_graph
 from kalm.config import AdapterInit, Config
 from kalm.distributed import broadcast, faults_shared, rank, world_size
 from kalm.model.dual_view_lm import DualViewLM
@@ -28,13 +28,13 @@ def load_text_windows(config: Config, tokenizer: PreTrainedTokenizerFast, encode
         ValueError: it is too short, or a window is longer than what the LM takes, or holds a token it does not know.
     """
     key = "objective.retention.text"
-    if key not in raw_texts(config):
+    if key not in texts_beside_graph(config):
         return None
     limit, window_tokens = max_positions(encoder), config.objective.retention.window_tokens
     if limit is not None and window_tokens > limit:
         raise ValueError(f"objective.retention.window_tokens={window_tokens}: the LM takes {limit} tokens; set it to "
                          f"{limit} or less")  # fmt: skip
-    tokens = _read(raw_texts(config)[key], tokenizer, encoder, key)
+    tokens = _read(texts_beside_graph(config)[key], tokenizer, encoder, key)
     return TextWindows(tokens, config, rank=rank(), world_size=world_size())
 
 
@@ -68,7 +68,7 @@ def start_adapters(
 def _factors(config: Config, tokenizer: PreTrainedTokenizerFast, encoder: DualViewLM) -> dict[str, Tensor]:
     key, lora = "model.lora.init_text", config.model.lora
     assert lora is not None
-    path = raw_texts(config)[key]
+    path = texts_beside_graph(config)[key]
     tokens = _read(path, tokenizer, encoder, key)
     width = min(NULL_SPACE_WINDOW, max_positions(encoder) or NULL_SPACE_WINDOW, lora.init_tokens)
     windows = drawn_windows(cut_windows(tokens, width), lora.init_tokens // width, config.training.seed)

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast
 
-from kalm.config import Config, Scope
+from kalm.config import Config, Scope, Teacher
 from kalm.data import read_graph
 from kalm.distributed import barrier, broadcast, rank, world_size
 from kalm.graph.coverage import coverage, shown
@@ -21,6 +21,7 @@ from kalm.training.dry_run import dry_run
 from kalm.training.engine import check_device, init_distributed
 from kalm.training.lock import lock_folder
 from kalm.training.memory import parameter_sizes
+from kalm.training.questions import load_questions
 from kalm.training.raw_texts import load_text_windows, start_adapters
 from kalm.training.run_folder import check_data, check_folder, remove_if_empty, start_folder
 from kalm.training.trainer import Trainer
@@ -58,7 +59,7 @@ def _set_up(config: Config) -> Trainer:
     fit_batch(config, graph, world_size())
     for line in [*shown(graph), coverage(graph)]:
         _say(line)
-    if config.training.batch_size < wanted:
+    if config.training.batch_size < wanted and config.step_size == config.training.batch_size:
         _say(f"note: training.batch_size={wanted} is more than the graph's training triples; a step takes "
              f"{config.training.batch_size}")  # fmt: skip
     if config.objective.negatives.scope is Scope.rank and world_size() == 1:
@@ -69,7 +70,8 @@ def _set_up(config: Config) -> Trainer:
     check_table(table, encoder, config)
     texts = load_text_windows(config, tokenizer, encoder)
     first_factors = start_adapters(config, tokenizer, encoder, _first_factors_file(config))
-    base = None if texts is None or encoder.has_adapters else encoder.frozen_copy()
+    questions = load_questions(config, graph, tokenizer, encoder)
+    base = encoder.frozen_copy() if _needs_copy(config, encoder) else None
     objective = _objective(config, graph, encoder, base).to(device)
     if rank() == 0:
         check_data(config, graph)
@@ -79,10 +81,10 @@ def _set_up(config: Config) -> Trainer:
             if first_factors is not None:
                 save_file(first_factors, _first_factors_file(config))
     barrier()
-    trainer = Trainer(config, graph, table, tokenizer, objective, texts)
+    trainer = Trainer(config, graph, table, tokenizer, objective, texts, questions)
     trained = sum(size.numel for size in parameter_sizes(objective) if size.is_trained)
     _say(f"{type(encoder.causal_lm).__name__}, {trained:,} trained parameters; {trainer.total_steps:,} steps of "
-         f"{config.training.batch_size} triples on {world_size()} x {device.type}; {config.run.folder}")  # fmt: skip
+         f"{_step_in_words(config)} on {world_size()} x {device.type}; {config.run.folder}")  # fmt: skip
     return trainer
 
 
@@ -132,6 +134,21 @@ def check_table(table: TokenTable, encoder: DualViewLM, config: Config) -> None:
             f"model.path: the tokenizer gives token {table.max_token} and the LM has {num_embeddings} embeddings; "
             "they do not belong together"
         )
+
+
+def _needs_copy(config: Config, encoder: DualViewLM) -> bool:
+    """Whether a term reads the LM of before the first step, which adapters alone would leave as it is."""
+    kale = config.objective.kale
+    is_teacher = kale is not None and kale.kl_weight > 0 and kale.teacher is Teacher.base
+    return (config.objective.retention_weight > 0 or is_teacher) and not encoder.has_adapters
+
+
+def _step_in_words(config: Config) -> str:
+    triples, kale = f"{config.training.batch_size} triples", config.objective.kale
+    if kale is None:
+        return triples
+    questions = f"{kale.batch_size} questions"
+    return questions if kale.is_alone else f"{triples}, a share of {kale.share:g} of {questions}"
 
 
 def _objective(config: Config, graph: KnowledgeGraph, encoder: DualViewLM, base: DualViewLM | None) -> JointObjective:

@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from kalm.composition import raw_texts, save_config
+from kalm.composition import save_config, texts_beside_graph
 from kalm.config import Config
 from kalm.graph.coverage import num_covered
 from kalm.graph.knowledge_graph import KnowledgeGraph
@@ -40,7 +40,7 @@ def check_folder(config: Config) -> None:
 
 
 def check_data(config: Config, graph: KnowledgeGraph) -> None:
-    """Refuse to resume a run with another graph or other raw text.
+    """Refuse to resume a run with another graph or other texts beside it.
 
     Raises:
         ValueError: triples or texts have changed since it was started.
@@ -48,7 +48,7 @@ def check_data(config: Config, graph: KnowledgeGraph) -> None:
     if not config.training.resume:
         return
     before = json.loads((config.run.folder / ENVIRONMENT).read_text(encoding="utf-8"))
-    if changed := [key for key, digest in _raw_text_digests(config).items() if before["raw_texts"][key] != digest]:
+    if changed := [key for key, digest in _text_digests(config).items() if before["texts"][key] != digest]:
         raise ValueError(f"training.resume=true: {' and '.join(changed)} changed since the run was started; restore "
                          "the file, or start a new run")  # fmt: skip
     if changed := [part for part, digest in data_digests(graph).items() if before["data"][part] != digest]:
@@ -71,8 +71,8 @@ def start_folder(config: Config, graph: KnowledgeGraph, world_size: int) -> None
             elif path.name != CONFIG:
                 path.unlink()
     content = {**environment(), "data": data_digests(graph), "processes": world_size}
-    if raw_texts(config):
-        content["raw_texts"] = _raw_text_digests(config)
+    if texts_beside_graph(config):
+        content["texts"] = _text_digests(config)
     if graph.reading is not None:
         content["reading"] = {**graph.reading.as_json(), "coverage": num_covered(graph)}
     write_json(folder / ENVIRONMENT, content)
@@ -90,8 +90,8 @@ def newest_checkpoint(checkpoints: Path) -> Path:
     return folders[-1]
 
 
-def _raw_text_digests(config: Config) -> dict[str, str]:
-    return {key: file_digest(path) for key, path in raw_texts(config).items()}
+def _text_digests(config: Config) -> dict[str, str]:
+    return {key: file_digest(path) for key, path in texts_beside_graph(config).items()}
 
 
 def _contents(folder: Path) -> list[Path]:

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from kalm.distributed import all_reduce_sum, rank, world_size
-from kalm.objective.joint import JointObjective, LabelCounts, Losses
+from kalm.objective.joint import JointObjective, Losses
+from kalm.objective.label_counts import LabelCounts
 from kalm.objective.negatives import Sites
 from kalm.text.batch import Batch, SiteIds
+from kalm.text.question_batch import QuestionBatch
 from kalm.text.text_batch import TextBatch
 
 
@@ -34,10 +36,10 @@ def train_step(engine: Any, batches: Sequence[Batch], texts: Sequence[TextBatch]
     (labels,) = objective.count_labels(batches)
     encoded = engine(batch, labels)
     contrastive = objective.contrastive(encoded.sites, batch.ids)
-    retention = _summed([engine(text, counts) for text, counts in _counted(objective, texts)])
+    retention = summed([engine(text, counts) for text, counts in counted_texts(objective, texts)])
     total = objective.total(contrastive.loss, encoded.triple_completion, retention)
     losses = Losses(total, contrastive.loss, encoded.triple_completion, retention, contrastive.counts)
-    require_finite(_in_words(losses.terms()))
+    require_finite(in_words(losses.terms()))
     engine.backward(total)
     engine.step()
     objective.contrastive.queue.push(contrastive.targets, contrastive.target_ids)
@@ -68,7 +70,7 @@ def _cached_step(engine: Any, batches: Sequence[Batch], texts: Sequence[TextBatc
     # micro-batches have equally many sites
     queries, entities = for_queries.chunk(len(batches)), for_entities.chunk(len(batches))
     triple_completion = torch.zeros_like(contrastive.loss)
-    counted_texts, retained = _counted(objective, texts), []
+    counted, retained = counted_texts(objective, texts), []
     for place, (batch, labels) in enumerate(zip(batches, objective.count_labels(batches), strict=True)):
         with _replayed(random_states[place], engine.device):
             encoded = engine(batch, labels)
@@ -76,19 +78,19 @@ def _cached_step(engine: Any, batches: Sequence[Batch], texts: Sequence[TextBatc
         surrogate = torch.stack([(a * b).sum() for a, b in zip(encoded.sites, gradients, strict=True)]).sum()
         triple_completion = triple_completion + encoded.triple_completion.detach()
         # after the replay, since its dropout has not been drawn before
-        retention = _summed([engine(text, counts) for text, counts in counted_texts[place : place + 1]])
+        retention = summed([engine(text, counts) for text, counts in counted[place : place + 1]])
         retained += [] if retention is None else [retention.detach()]
         if place == len(batches) - 1:
-            terms = (contrastive.loss.detach(), triple_completion, _summed(retained))
+            terms = (contrastive.loss.detach(), triple_completion, summed(retained))
             losses = Losses(objective.total(*terms), *terms, contrastive.counts)
-            require_finite(_in_words(losses.terms()))
+            require_finite(in_words(losses.terms()))
         engine.backward(objective.total(surrogate, encoded.triple_completion, retention), scale_wrt_gas=False)
         engine.step()  # does nothing before the last micro-batch
     objective.contrastive.queue.push(contrastive.targets, contrastive.target_ids)
     return losses
 
 
-def check_weights(engine: Any, batch: Batch) -> None:
+def check_weights(engine: Any, batch: Batch | QuestionBatch) -> None:
     """Look at the weights as they are now, and at one forward, which draws no random number and leaves no trace.
 
     Args:
@@ -96,28 +98,37 @@ def check_weights(engine: Any, batch: Batch) -> None:
         batch: of the same step on all ranks; a micro-batch will do.
 
     Raises:
-        FloatingPointError: a weight, an embedding's norm or its logarithm, the temperature or the language-model loss
-            is not finite on some rank; on all ranks.
+        FloatingPointError: a weight, an embedding's norm or its logarithm, the temperature or a loss per token is not
+            finite on some rank; on all ranks.
     """
     objective: JointObjective = engine.module
-    (labels,) = objective.count_labels([batch])
     objective.eval()
     with torch.no_grad():
-        sites, triple_completion = engine(batch, labels)
+        seen = _of_questions(engine, batch) if isinstance(batch, QuestionBatch) else _of_triples(engine, batch)
         # attention may take nan for a masked position, and a token of another batch is not read
         weights = [_own_part(weight) for weight in objective.parameters() if weight.requires_grad]
         sums = [weight.sum(dtype=torch.float32).to(engine.device) for weight in weights]  # some are in main memory
     objective.train()
-    assert triple_completion is not None
+    require_finite({"sum of weights": torch.stack(sums).sum(), **seen})
+
+
+def _of_triples(engine: Any, batch: Batch) -> dict[str, Tensor]:
+    (labels,) = engine.module.count_labels([batch])
+    sites, triple_completion = engine(batch, labels)
     # the contrastive term itself needs the tails, which may be in other micro-batches
     embeddings = torch.cat([sites.query_embeddings, sites.entity_embeddings])
-    require_finite({
-        "sum of weights": torch.stack(sums).sum(),
+    return {
         # weights that overflow on the way leave rows of zeros, or of infinite norm, which make no unit vectors
         "log-norm of embeddings": embeddings.norm(dim=1).log().mean(),
         "temperature": sites.temperature[0],
         "triple completion": triple_completion,
-    })  # fmt: skip
+    }
+
+
+def _of_questions(engine: Any, batch: QuestionBatch) -> dict[str, Tensor]:
+    (counts,) = engine.module.count_questions([batch])
+    terms = engine(batch, counts)._asdict()
+    return {name.replace("_", " "): term for name, term in terms.items() if term is not None}
 
 
 def _own_part(weight: Any) -> Tensor:
@@ -140,15 +151,15 @@ def require_finite(terms: Mapping[str, Tensor]) -> None:
         raise FloatingPointError(", ".join(f"{name} {mean}" for name, mean in zip(terms, means.tolist(), strict=True)))
 
 
-def _in_words(terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def in_words(terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.replace("_", " "): term for name, term in terms.items()}
 
 
-def _counted(objective: JointObjective, texts: Sequence[TextBatch]) -> list[tuple[TextBatch, LabelCounts]]:
+def counted_texts(objective: JointObjective, texts: Sequence[TextBatch]) -> list[tuple[TextBatch, LabelCounts]]:
     return list(zip(texts, objective.count_labels(texts), strict=True))
 
 
-def _summed(parts: Sequence[Tensor]) -> Tensor | None:
+def summed(parts: Sequence[Tensor]) -> Tensor | None:
     return torch.stack([*parts]).sum() if parts else None
 
 

@@ -25,7 +25,7 @@ class TextWindows:
     """
 
     def __init__(self, tokens: NDArray[np.int32], config: Config, *, rank: int, world_size: int) -> None:
-        retention, training = config.objective.retention, config.training
+        retention = config.objective.retention
         self.windows = cut_windows(tokens, retention.window_tokens)
         per_step = retention.windows_per_step
         if len(self.windows) < per_step:
@@ -36,11 +36,11 @@ class TextWindows:
             )
         share = per_step // world_size
         self.share = slice(rank * share, (rank + 1) * share)
-        graph_share = training.batch_size // world_size
-        self.num_micro_batches = min(share, graph_share // (training.micro_batch_size or graph_share))
-        self.sampler = TripleSampler(len(self.windows), per_step, training.seed)
+        step_share = config.step_size // world_size
+        self.num_micro_batches = min(share, step_share // (config.training.micro_batch_size or step_share))
+        self.sampler = TripleSampler(len(self.windows), per_step, config.training.seed)
 
     def of_step(self, step: int, device: torch.device) -> list[TextBatch]:
-        """Micro-batches, at most as many as the graph's: equally many on all ranks."""
+        """Micro-batches, at most as many as the step has: equally many on all ranks."""
         parts = np.array_split(self.sampler.rows(step)[self.share], self.num_micro_batches)
         return [collate_windows(self.windows[part]).to(device) for part in parts]

@@ -12,12 +12,16 @@ from kalm.evaluation.kgc import validation_metrics
 from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.objective.joint import JointObjective
 from kalm.text.batch import Batch
+from kalm.text.question_batch import QuestionBatch
 from kalm.text.token_table import TokenTable, data_digests
 from kalm.training.batches import BatchMaker
 from kalm.training.checkpoint import RankState, checkpoint_folder, load_checkpoint, save_checkpoint
 from kalm.training.engine import initialize
+from kalm.training.interleaving import Interleaving
 from kalm.training.meter import Meter
 from kalm.training.progress import ProgressDisplay, negatives_in_words
+from kalm.training.question_step import question_step
+from kalm.training.questions import QuestionBatches
 from kalm.training.result import Kept, kept_model, save_model
 from kalm.training.step import check_weights, train_step
 from kalm.training.stop import StopRequest
@@ -32,7 +36,7 @@ class Trainer:
         config: of the run; its folder is locked and prepared.
         graph, table, tokenizer: the data, as triples and as tokens.
         objective: what is optimised, on its device.
-        texts: raw text beside the graph, if the objective has a use for it.
+        texts, questions: beside the graph, if the objective has a use for them.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Trainer:
         tokenizer: PreTrainedTokenizerFast,
         objective: JointObjective,
         texts: TextWindows | None = None,
+        questions: QuestionBatches | None = None,
     ) -> None:
         self.config = config
         self.graph = graph
@@ -50,7 +55,9 @@ class Trainer:
         self.tokenizer = tokenizer
         self.objective = objective
         self.texts = texts
-        self.total_steps = num_steps(config, graph)
+        self.questions = questions
+        self.interleaving = Interleaving(0 if questions is None else questions.kale.share)
+        self.total_steps = num_steps(config, graph, questions)
         self.last_step = min(self.total_steps, config.training.stop_after_steps or self.total_steps)
         self.batches = BatchMaker(config, graph, table, rank=rank(), world_size=world_size())
         # what is drawn after this point (dropout) differs from rank to rank
@@ -65,7 +72,7 @@ class Trainer:
             self.kept = kept_model(config)
         self._saved_step = self.step
         self._learning_rate = 0.0  # of the last step
-        self._last_batch: Batch | None = None  # its first micro-batch
+        self._last_batch: Batch | QuestionBatch | None = None  # its first micro-batch
         self._told_negatives = False
         self._validated_step = 0
 
@@ -77,10 +84,9 @@ class Trainer:
         Raises:
             ValueError: a loss is not finite, or the weights to be saved are broken.
         """
-        training = self.config.training
         tracker = Tracker(self.config, self.step) if rank() == 0 else None
         display = ProgressDisplay(self.step, self.total_steps) if rank() == 0 else None
-        meter = Meter(training.batch_size, self.engine.device)
+        meter = Meter(self.engine.device)
         stop = StopRequest()
         try:
             with stop.listening():
@@ -111,13 +117,20 @@ class Trainer:
             ValueError: a loss is not finite.
         """
         meter.start_step()
-        batches = self.batches.of_step(step, self.objective.encoder)
+        fault = f"a loss is not finite at step {step + 1}"
         texts = [] if self.texts is None else self.texts.of_step(step, self.engine.device)
         self._learning_rate = self.engine.get_lr()[0]
+        if self.questions is not None and self.interleaving.is_of_questions(step):
+            questions = self.questions.of_step(self.interleaving.num_question_steps(step), self.engine.device)
+            self._last_batch = questions[0]
+            with self._explained(fault):
+                of_questions = question_step(self.engine, questions, texts)
+            return meter.end_step(of_questions, questions, (self.questions.kale.batch_size, "questions"), stop.asked)
+        batches = self.batches.of_step(self.interleaving.num_triple_steps(step), self.objective.encoder)
         self._last_batch = batches[0]
-        with self._explained(f"a loss is not finite at step {step + 1}"):
+        with self._explained(fault):
             losses = train_step(self.engine, batches, texts)
-        return meter.end_step(losses, batches, stop.asked)
+        return meter.end_step(losses, batches, (self.config.training.batch_size, "triples"), stop.asked)
 
     @contextmanager
     def _explained(self, fault: str) -> Iterator[None]:
@@ -165,7 +178,7 @@ class Trainer:
     def _log(self, meter: Meter, tracker: Tracker | None, display: ProgressDisplay | None) -> None:
         metrics = {
             "step": self.step,
-            "epoch": self.step * self.config.training.batch_size / self.batches.num_triples,
+            "epoch": self._epoch(),
             **meter.read_and_reset(),
             "temperature": float(self.objective.temperature().detach()),
             "lr": self._learning_rate,
@@ -175,9 +188,16 @@ class Trainer:
         if display is not None:
             seconds_left = (self.total_steps - self.step) * metrics["seconds_per_step"]
             display.metrics(metrics, seconds_left)
-            if not self._told_negatives:
+            if not self._told_negatives and "negatives/batch" in metrics:
                 display.note(f"negatives per query: {negatives_in_words(metrics)}")
                 self._told_negatives = True
+
+    def _epoch(self) -> float:
+        """Passes over the training triples so far, or over the questions where no step is of triples."""
+        if self.questions is not None and self.questions.kale.is_alone:
+            return self.step * self.questions.kale.batch_size / self.questions.num_questions
+        triple_steps = self.interleaving.num_triple_steps(self.step)
+        return triple_steps * self.config.training.batch_size / self.batches.num_triples
 
     def valid_metrics(self) -> dict[str, float]:
         """Of the model as it is now, on a sample of valid queries; the same numbers on all ranks."""
@@ -237,12 +257,18 @@ class Trainer:
                          f"run.name={self.config.run.name} training.resume=true")  # fmt: skip
 
 
-def num_steps(config: Config, graph: KnowledgeGraph) -> int:
-    """Optimizer steps of the whole run: `max_steps`, or `epochs` rounded up to whole steps."""
+def num_steps(config: Config, graph: KnowledgeGraph, questions: QuestionBatches | None) -> int:
+    """Optimizer steps of the whole run: `max_steps`, or `epochs` rounded up to whole steps.
+
+    An epoch is a pass over the training triples, or over the questions where no step is of triples.
+    """
     training = config.training
     if training.max_steps is not None:
         return training.max_steps
-    return max(1, int(-(-training.epochs * len(graph.triples["train"]) // training.batch_size)))
+    is_alone = questions is not None and questions.kale.is_alone
+    num_examples = questions.num_questions if questions is not None and is_alone else len(graph.triples["train"])
+    steps = max(1, int(-(-training.epochs * num_examples // config.step_size)))
+    return steps if questions is None or is_alone else Interleaving(questions.kale.share).num_steps(steps)
 
 
 def _due(step: int, every: int) -> bool:
