@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-SCORES = ("exact", "own", "filtered", "known", "f1", "ambiguous", "invalid", "any", "recall", "exact_set")
+SCORES = ("exact", "own", "filtered", "undecided", "known", "f1", "ambiguous", "invalid", "any", "recall", "exact_set")
 RESAMPLES = 1000
 
 
@@ -61,10 +61,11 @@ def score(line: dict) -> dict[str, float]:
         "exact": any(bare(first["text"]) == bare(texts[0]) for texts in wanted.values()),
         "own": bool(fits(first, wanted)),
         "filtered": bool(fits(first, names)) if line["own"] is None else bool(rest and fits(rest[0], wanted)),
+        "undecided": bool(line["own"] is not None and answers and not rest),
         "known": bool(fits(first, names)),
         "f1": max(overlap(first["text"], text) for texts in names.values() for text in texts),
         "ambiguous": bool(fits(first, names)) and bool(set(first["ids"]) - set(names)),
-        "invalid": not first["ids"],
+        "invalid": bool(answers) and not first["ids"],
         "any": bool(found),
         "recall": len(found) / len(names),
         "exact_set": len(leading) == num_wanted and all(leading) and set().union(*leading) == set(names),
@@ -94,6 +95,27 @@ def exact_test(first: list[bool], second: list[bool]) -> dict[str, float]:
     total = first_only + second_only
     tail = sum(math.comb(total, k) for k in range(min(first_only, second_only) + 1)) / 2**total
     return {"first_only": first_only, "second_only": second_only, "p_value": min(1.0, 2 * tail)}
+
+
+def check_ranks(lines: list[dict], beta: float) -> None:
+    """A stored rank is no better than the scores of written names allow, log p / length^beta.
+
+    Relations that were tried one by one are stored with their scores, and without a number of tokens.
+    """
+    for line in lines:
+        if line.get("own") is None or "ranks" not in line:
+            continue
+        own_name = {label: texts for label, *texts in line["right"]}[line["own"]]
+        scores = [
+            (answer, answer["log_probability"] / (answer["num_tokens"] or 1) ** beta) for answer in line["answers"]
+        ]
+        mine = [value for answer, value in scores if line["own"] in answer["ids"] and [answer["text"]] == own_name]
+        right = {label for label, *_ in line["right"]}
+        # rounded, and of two ways to compute it
+        better = [
+            answer for answer, value in scores if mine and value > mine[0] + 1e-4 and not right & set(answer["ids"])
+        ]
+        assert line["ranks"][0][0] > len(better), f"question {line['question']}: {line['ranks']}, better: {better}"
 
 
 def columns_of(lines: list[dict]) -> dict[str, list[float]]:
@@ -188,6 +210,9 @@ def same(stored, found, place: str = "tasks") -> int:
     if isinstance(stored, list):
         assert len(stored) == len(found), place
         return sum(same(a, b, f"{place}[{i}]") for i, (a, b) in enumerate(zip(stored, found, strict=True)))
+    if stored is None:
+        assert found is None, f"{place}: nothing is stored, and the answers give {found}"
+        return 0
     assert math.isclose(stored, found, rel_tol=1e-9, abs_tol=1e-9) or (math.isnan(stored) and math.isnan(found)), (
         f"{place}: {stored} is stored, and the answers give {found}"
     )
@@ -198,6 +223,8 @@ def reproduce(path: Path) -> int:
     """Compare kgqa-NAME.json with what kgqa-NAME.jsonl gives; how many numbers agree."""
     stored = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").removesuffix("\n").split("\n")]
+    if stored["protocol"]["decoding"] == "constrained":
+        check_ranks(lines, stored["protocol"]["beta"])
     return same(stored["tasks"], recompute(lines, stored["protocol"]["ties"]))
 
 

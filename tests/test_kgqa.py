@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, make_encoder, write_toy_graph
-from reproduce_kgqa import reproduce
+from reproduce_kgqa import check_ranks, reproduce
 from toy_run import configured, make_run
 
 from kalm.config import Decoding, KgqaConfig, PromptForm, QaTask, ScratchConfig
 from kalm.evaluation.loaded_run import load_run
 from kalm.graph.knowledge_graph import SPLITS
 from kalm.kgqa import run as run_module
+from kalm.kgqa import tasks as tasks_module
 from kalm.kgqa.asked import TOO_FEW_SHOTS, TOO_LONG
 from kalm.kgqa.run import ask, file_name
 from kalm.model.dual_view_lm import DualViewLM
@@ -216,6 +217,84 @@ def test_questions_in_the_own_template_with_examples_of_a_file(folder, questions
     assert "; what likes Ann: Bob" in example, "the other two hold ivy or a gnu"
 
 
+def test_an_example_without_a_topic_is_no_example_in_the_own_template(folder, questions):
+    shots = folder.parent / "untold.txt"
+    shots.write_text("whom does [Bob] know\ta gnu\nwho is an elm tree\tivy\nwhat likes [Ann]\tBob\n")
+    _, lines = lines_of(folder, questions=str(questions), shots_from=str(shots), shots=1, baseline=False, name="untold")
+    prompts = [line["prompt"] for line in lines if line["status"] == "scored"]
+    assert prompts
+    assert not any("elm" in prompt for prompt in prompts)
+
+
+def test_examples_of_judgements_in_the_own_template_are_training_triples(folder):
+    graph = load_run(folder).graph
+    _, lines = lines_of(folder, tasks=[QaTask.classification], shots=2, baseline=False, name="judged")
+    train = {(graph.entity_names[h], graph.relation_names[r], graph.entity_names[t])
+             for h, r, t in graph.triples["train"].tolist()}  # fmt: skip
+    examples = [part for line in lines if line["status"] == "scored" for part in line["prompt"].split("<|end|>")[:-1]]
+    assert examples
+    for example in examples:
+        described, _, rest = example.rpartition("; ")
+        relation, _, tail = rest.partition(": ")
+        assert (described.partition(",")[0], relation, tail) in train, example
+
+
+@pytest.mark.parametrize("beta", [0.5])
+def test_scores_are_divided_by_a_power_of_the_length(folder, beta):
+    run = load_run(folder)
+    result, lines = lines_of(folder, beta=beta, baseline=False, name="beta")
+    assert result["protocol"]["beta"] == beta
+    labels, relations = list(run.graph.entity_labels), list(run.graph.relation_labels)
+
+    def by_hand(head, relation, tail):
+        size = len(run.table.tails.take(np.array([tail]))[0])
+        return score_by_hand(run, head, relation, tail) * size ** (1 - beta)
+
+    for line in lines:
+        head, relation, tail = line["triple"]
+        triple = labels.index(head), relations.index(relation), labels.index(tail)
+        if line["task"] == "classification":
+            assert line["score"] == pytest.approx(by_hand(*triple), abs=1e-5)
+        elif line["task"] == "relation":
+            found = {answer["ids"][0]: answer["log_probability"] for answer in line["answers"]}
+            assert found[relation] == pytest.approx(by_hand(*triple), abs=1e-5)
+    page = (folder / "report.html").read_text()
+    assert f"log p(text and its end | prompt) / length^beta, beta {beta:g}" in page
+
+
+def test_names_are_read_once_and_no_examples_are_drawn_unless_wanted(folder, monkeypatch):
+    monkeypatch.setattr(tasks_module, "TriplePool", None)  # sorts all of train
+    head, tail, *_ = tasks_module.Tasks(load_run(folder), CONFIG).jobs()
+    assert (head.task, tail.task) == ("head", "tail")
+    assert head.options is tail.options
+
+
+def test_one_question_has_no_interval(folder):
+    result, _ = lines_of(folder, tasks=[QaTask.tail], num_questions=1, name="single")
+    assert result["tasks"]["tail"]["difference"]["known"]["interval"] is None
+    assert result["tasks"]["tail"]["systems"]["tuned"]["ranking"]["intervals"]["mrr"] is None
+
+
+def test_a_rank_that_is_better_than_the_written_names_allow_is_found():
+    def line(optimistic):
+        answers = [{"text": "cat", "ids": ["c"], "log_probability": -1.2, "num_tokens": 3},
+                   {"text": "ant", "ids": ["a"], "log_probability": -1.0, "num_tokens": 2}]  # fmt: skip
+        return {"question": 0, "own": "a", "right": [["a", "ant"]], "answers": answers, "ranks": [[optimistic, 5, 9]]}
+
+    check_ranks([line(2)], 1.0)
+    check_ranks([line(1)], 0.0)
+    with pytest.raises(AssertionError, match="better"):
+        check_ranks([line(1)], 1.0)
+
+
+def test_judging_without_a_validation_set_says_what_to_do(folder, monkeypatch):
+    run = load_run(folder)
+    run.graph.triples["valid"] = run.graph.triples["valid"][:0]
+    monkeypatch.setattr(run_module, "load_run", lambda _: run)
+    with pytest.raises(ValueError, match="thresholds on valid, which is empty; take prompt=instruction"):
+        ask(replace(CONFIG, run=str(folder)))
+
+
 def test_paths_are_walked_from_the_topic_through_training_triples(folder, questions):
     run = load_run(folder)
     graph = run.graph
@@ -291,6 +370,7 @@ def test_files_are_named_by_what_is_asked_and_how():
     ("changes", "message"),
     [
         ({"tasks": []}, "tasks must be a list with head"),
+        ({"tasks": [QaTask.tail, QaTask.tail]}, "tasks must be a list with .* each once"),
         ({"split": "dev"}, "split must be train, valid or test"),
         ({"split": "valid"}, "split must be train or test with classification and prompt=own"),
         ({"filter": ["train"]}, "filter must be a list of splits .* test being one"),
@@ -301,6 +381,8 @@ def test_files_are_named_by_what_is_asked_and_how():
         ({"num_questions": 0}, "num_questions must be a whole number >= 1, or null"),
         ({"rank_questions": -1}, "rank_questions must be a whole number >= 0, or null"),
         ({"name": "a/b"}, "name must be letters"),
+        ({"beta": -1.0}, "beta must be a finite number >= 0"),
+        ({"beta": float("nan")}, "beta must be a finite number >= 0"),
     ],
 )
 def test_a_bad_value_is_refused_with_its_key(changes, message):

@@ -242,7 +242,18 @@ def test_a_pool_of_questions_has_those_with_an_answer():
     asked = [
         Asked(task="question", number=row, status=status) for row, status in enumerate((SCORED, NO_ANSWER, NO_TOPIC))
     ]
-    assert [question.number for question in question_pool(asked)] == [0]
+    assert [question.number for question in question_pool(asked, with_topic=False)] == [0]
+
+
+def test_a_prompt_that_begins_with_a_topic_has_such_examples_alone():
+    asked = [Asked(task="question", number=0), Asked(task="question", number=1, topics=(4,))]
+    assert [question.number for question in question_pool(asked, with_topic=True)] == [1]
+
+
+def test_examples_that_cannot_be_called_false_are_true(toy_graph):
+    pool = TriplePool(toy_graph, QaTask.classification, 0, with_false=False)
+    assert {example.triple for example in pool} == triples_in(toy_graph, ["train"])
+    assert all(example.is_true for example in pool)
 
 
 def test_arrays_of_triples_have_a_row_each(toy_graph):

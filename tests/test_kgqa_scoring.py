@@ -88,6 +88,10 @@ def test_other_right_answers_may_come_before_the_own_one():
     assert scored("Bob", "Ann", known=(0, 2)).filtered
     assert not scored("Bob", "cat", "Ann", known=(0, 2)).filtered, "a wrong one may not"
     assert not scored("Bob", known=(0, 2)).filtered
+    assert scored("Bob", known=(0, 2)).undecided, "more answers may bring it"
+    for answers in (["Bob", "Ann"], ["Bob", "cat"], ["cat"], ["zebra"], []):
+        assert not scored(*answers, known=(0, 2)).undecided
+    assert not scored("Bob", own=None, known=(0, 2)).undecided
     assert scored("Ann").filtered
     assert scored("Bob", own=None, known=(0, 2)).filtered
     assert not scored("cat", "Bob", own=None, known=(0, 2)).filtered
@@ -100,11 +104,12 @@ def test_a_name_of_others_too_is_right_and_counted_as_ambiguous():
     assert scored("hen", own=2, known=(2,)).ambiguous, "the alias of one is the name of another"
 
 
-def test_no_answer_is_wrong_and_invalid():
+def test_no_answer_is_wrong_and_only_a_text_can_be_no_name():
     found = scored()
     assert (found.exact, found.own, found.known, found.f1, found.any, found.recall) == (0, 0, 0, 0, 0, 0)
-    assert found.invalid
+    assert not found.invalid
     assert scored("A zebra").invalid
+    assert scored("").invalid, "the end alone was written"
 
 
 def test_scores_of_sets():

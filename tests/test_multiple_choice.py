@@ -36,6 +36,8 @@ def test_both_forms_of_file_hold_the_same_questions(tmp_path):
     found = [list(read_questions(tmp_path / name, "toy")) for name in ("numbers", "letters")]
     assert found[0] == found[1]
     assert [(q.number, q.choices[1], q.answer) for q in found[0]] == [(1, "Bob, a boy", 0), (2, "a dog", 3)]
+    (tmp_path / "marked").write_text(HEADER + NUMBERED, encoding="utf-8-sig")
+    assert list(read_questions(tmp_path / "marked", "toy")) == found[0], "with a byte order mark"
     many = "Which?," + ",".join(f"choice {i}" for i in range(26)) + ",Z\nWhich?,this,that,A\n"
     (tmp_path / "many").write_text(many)
     assert [(len(q.choices), q.answer) for q in read_questions(tmp_path / "many", "toy")] == [(26, 25), (2, 0)]

@@ -36,7 +36,7 @@ def ids(graph, labels):
 def walk(encoder, tokenizer, graph, texts, max_hops, starts=STARTS, prompts=PROMPTS, **changes):
     arguments = {"num_beams": 400, "num_answers": 1, "batch_tokens": 100_000, "logit_memory_mib": 4, **changes}
     return walk_paths(encoder, tokenizer, RaggedArray.from_rows(prompts), [ids(graph, own) for own in starts], graph,
-                      texts=texts, max_hops=max_hops, **arguments)  # fmt: skip
+                      outgoing=OutgoingTriples.of(graph), texts=texts, max_hops=max_hops, **arguments)  # fmt: skip
 
 
 def all_paths(graph, start, max_hops):

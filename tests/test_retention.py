@@ -77,6 +77,28 @@ def test_one_call_measures_all_and_its_numbers_can_be_made_again(place, with_har
     assert len(result["text"]["files"][0]["sha256"]) == 64
 
 
+def test_questions_whose_prompt_was_cut_are_shown_apart(place, capsys):
+    long = "Who, " + "a cat and a dog, " * 40
+    (place / "long" / "test").mkdir(parents=True)
+    rows = ["Who?,a,b,A", f'"{long}?",a,b,B', "What?,a,b,B"]
+    (place / "long" / "test" / "toy_test.csv").write_text("".join(f"{row}\n" for row in rows))
+    exam = measured(place, mmlu=str(place / "long"), answers="texts")["mmlu"]
+    assert (exam["num_cut"], exam["base"]["count"], exam["whole"]["base"]["count"]) == (1, 3, 2)
+    assert "accuracy, whole prompts" in capsys.readouterr().out
+    lines = [json.loads(line) for line in (place / "run" / "eval" / "retention-mmlu.jsonl").read_text().splitlines()]
+    for system in ("base", "tuned"):
+        right = [line[system]["chosen"] == line["answer"] for line in lines if not line["is_cut"]]
+        assert exam["whole"][system]["accuracy"] == sum(right) / 2
+    assert reproduce(place / "run" / "eval") > 0
+
+
+def test_one_window_alone_has_no_interval(place):
+    (place / "short.txt").write_text("Ann likes a cat.")
+    text = measured(place, text=str(place / "short.txt"))["text"]
+    assert text["difference"]["interval"] is None
+    assert reproduce(place / "run" / "eval") > 0
+
+
 def test_the_base_is_the_lm_before_training_and_differs_from_it(place):
     text = measured(place, text=str(place / "text.txt"))["text"]
     # conf/model/tiny.yaml's LM, larger than the toy run's own

@@ -1,5 +1,6 @@
 """What a run is asked in words, and how its answers are scored."""
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from string import Formatter
@@ -121,6 +122,7 @@ class KgqaConfig:
     num_answers: int  # answers written per question, best first; at most num_beams
     max_new_tokens: int  # a longer answer is cut
     max_hops: int  # triples in a path, with decoding=paths
+    beta: float  # candidates' score: log p(text | prompt) / length^beta; 1: mean per token, 0: of the whole text
     rank_questions: int | None  # questions per task whose candidates are all ranked; null: 100, fewer with many names
     filter: list[str]  # splits whose triples are known answers
     ties: Ties  # where the true answer stands among equal scores
@@ -135,11 +137,14 @@ class KgqaConfig:
         require(self.split in splits, "split", self.split, "train, valid or test")
         require(set(self.filter) <= set(splits) and self.split in self.filter, "filter", list(self.filter),
                 f"a list of splits among train, valid and test, {self.split} being one of them")  # fmt: skip
-        require(len(self.tasks) > 0, "tasks", list(self.tasks), "a list with head, tail, relation or classification")
+        tasks = [task.value for task in self.tasks]
+        require(0 < len(tasks) == len(set(tasks)), "tasks", tasks,
+                "a list with head, tail, relation or classification, each once at most")  # fmt: skip
         require(self.num_questions is None or self.num_questions >= 1, "num_questions", self.num_questions,
                 "a whole number >= 1, or null for all")  # fmt: skip
         require(self.rank_questions is None or self.rank_questions >= 0, "rank_questions", self.rank_questions,
                 "a whole number >= 0, or null for what takes minutes")  # fmt: skip
+        require(math.isfinite(self.beta) and self.beta >= 0, "beta", self.beta, "a finite number >= 0")
         for key, least in (("seed", 0), ("shots", 0), ("max_bad_lines", 0), ("num_beams", 1), ("num_answers", 1),
                            ("max_new_tokens", 1), ("max_hops", 1)):  # fmt: skip
             require_at_least(key, getattr(self, key), least)

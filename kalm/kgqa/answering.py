@@ -105,6 +105,7 @@ class Answerer:
             job.prompts_of(rows),
             [job.asked[row].topics for row in rows.tolist()],
             run.graph,
+            outgoing=self._tasks.outgoing,
             texts=self._tasks.path_texts,
             max_hops=config.max_hops,
             num_beams=config.num_beams,
@@ -124,7 +125,7 @@ class Answerer:
         label = f"{self._name}, {job.task}: {len(options.labels):,} candidates of {len(rows):,} questions"
         ranks = rank_options(
             self._encoder, job.prompts_of(rows), [job.asked[row] for row in rows.tolist()], options.trie,
-            len(options.labels), self._config.ranking, label,
+            len(options.labels), self._config.beta, self._config.ranking, label,
         )  # fmt: skip
         return dict(zip(rows.tolist(), ranks, strict=True))
 
@@ -209,7 +210,7 @@ class Answerer:
         table = self._tasks.table
         prompts, _ = join_rows([job.prompts.take(rows), table.completion_relations.take(relations)])
         tails = triples_of([job.asked[row] for row in rows.tolist()])[:, TAIL]
-        return text_scores(self._encoder, prompts, self._tasks.tails, tails, self._config.ranking)
+        return text_scores(self._encoder, prompts, self._tasks.tails, tails, self._config.beta, self._config.ranking)
 
 
 def as_found(answer: Answer, options: Options, path: Path | None = None) -> Found:

@@ -16,7 +16,7 @@ from kalm.progress import Progress
 from kalm.text.prefix_tree import PrefixTree
 from kalm.text.ragged import Ids, RaggedArray
 
-SCORE = "log p(text and its end | prompt) / number of tokens"
+SCORE = "log p(text and its end | prompt) / length^beta"
 TOKENS_AT_ONCE = 2**20  # of options, over some prompts, between two signs of life
 NUM_RANKED, TOKENS_RANKED = 100, 2**21  # by default: minutes for a small LM on one CPU core
 BYTES_PER_SCORE = 32  # the score, and what is made on the way to it and to its rank
@@ -30,7 +30,7 @@ def num_ranked(wanted: int | None, trie: NameTrie) -> int:
 
 
 def option_scores(
-    encoder: DualViewLM, prompts: RaggedArray, trie: NameTrie, num_options: int, config: RankingConfig
+    encoder: DualViewLM, prompts: RaggedArray, trie: NameTrie, num_options: int, beta: float, config: RankingConfig
 ) -> Floats:
     """The score of every option after every prompt, (Q, N), see `SCORE`; the best of an option's names counts.
 
@@ -55,7 +55,7 @@ def option_scores(
             batch_tokens=config.batch_tokens,
             logit_memory_mib=config.score_memory_mib,
         ).reshape(len(prompts), -1)
-        / lengths
+        / lengths**beta
     )
     for row in range(len(prompts)):
         np.maximum.at(scores[row], trie.entity_ids[named], found[row, text_of])
@@ -68,6 +68,7 @@ def rank_options(
     asked: Sequence[Asked],
     trie: NameTrie,
     num_options: int,
+    beta: float,
     config: RankingConfig,
     label: str,
 ) -> list[Ranks]:
@@ -86,7 +87,9 @@ def rank_options(
         for start in range(0, len(first), block):
             values, lengths = prompts.take(first[start : start + block])
             rows = RaggedArray.from_lengths(values.astype(np.int32), lengths)
-            for place, scores in enumerate(torch.from_numpy(option_scores(encoder, rows, trie, num_options, config))):
+            for place, scores in enumerate(
+                torch.from_numpy(option_scores(encoder, rows, trie, num_options, beta, config))
+            ):
                 for row in askers[start + place]:
                     ranks[row] = _ranks(scores, asked[row])
             progress.advance(len(rows))
@@ -101,7 +104,7 @@ def _ranks(scores: torch.Tensor, question: Asked) -> Ranks:
 
 
 def text_scores(
-    encoder: DualViewLM, prompts: RaggedArray, tree: PrefixTree, texts: Ids, config: RankingConfig
+    encoder: DualViewLM, prompts: RaggedArray, tree: PrefixTree, texts: Ids, beta: float, config: RankingConfig
 ) -> Floats:
     """The score, see `SCORE`, of one text of the tree after each prompt, (n,); equal prompts are read once."""
     first, place_of = prompts.distinct(np.arange(len(prompts)))
@@ -115,4 +118,4 @@ def text_scores(
         batch_tokens=config.batch_tokens,
         logit_memory_mib=config.score_memory_mib,
     )
-    return np.asarray((found / tree.paths.lengths_of(pairs[:, 1]))[pair_of.reshape(-1)])
+    return np.asarray((found / tree.paths.lengths_of(pairs[:, 1]) ** beta)[pair_of.reshape(-1)])

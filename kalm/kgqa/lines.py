@@ -20,7 +20,7 @@ class Found:
     Args:
         text: as it counts: a name, or what was written up to a description.
         ids: of all options that it may mean.
-        log_probability: of the text; the mean per token where options were tried one by one.
+        log_probability: of the text; its score, see `likelihood.SCORE`, where options were tried one by one.
         num_tokens: with the end; None where options were tried one by one.
         is_complete: it has ended.
         path: the triples that lead to it, where such were walked.

@@ -39,6 +39,7 @@ def walk_paths(
     starts: Sequence[Sequence[int]],
     graph: KnowledgeGraph,
     *,
+    outgoing: OutgoingTriples,
     texts: PathTexts,
     max_hops: int,
     num_beams: int,
@@ -55,7 +56,8 @@ def walk_paths(
         encoder, tokenizer: the LM.
         prompts: token rows.
         starts: per prompt the entities where a path may begin.
-        graph: its training triples, both ways, are what a path is made of.
+        graph: for the names.
+        outgoing: its training triples, both ways, which are what a path is made of.
         texts: how a path is written.
         max_hops: triples of a path at most.
         num_beams, num_answers, batch_tokens, logit_memory_mib: see `decode`.
@@ -74,7 +76,6 @@ def walk_paths(
         batch_tokens=batch_tokens,
         logit_memory_mib=logit_memory_mib,
     )
-    outgoing = OutgoingTriples.of(graph)
     found = beam_search(
         encoder, prompts, lambda rows: PathWalk(outgoing, texts, [starts[row] for row in rows], max_hops), limits
     )

@@ -10,9 +10,16 @@ from kalm.evaluation.sections import Table
 Result = Mapping[str, Any]
 
 
-def tables(tasks: Mapping[str, Result]) -> list[Table]:
-    """Whatever of the tables has a row."""
-    made = (answers(tasks), sets(tasks), judgements(tasks), rankings(tasks), differences(tasks), set_apart(tasks))
+def tables(tasks: Mapping[str, Result], protocol: Mapping[str, Any]) -> list[Table]:
+    """Whatever of the tables has a row; the protocol is that of kgqa-NAME.json."""
+    made = (
+        answers(tasks),
+        sets(tasks),
+        judgements(tasks, protocol),
+        rankings(tasks, protocol),
+        differences(tasks),
+        set_apart(tasks),
+    )
     return [table for table in made if table.rows]
 
 
@@ -40,23 +47,28 @@ def answers(tasks: Mapping[str, Result]) -> Table:
 def sets(tasks: Mapping[str, Result]) -> Table:
     rows = [
         [task, system, f"{found['scored']:,}", *_share(found["metrics"]["any"]), *_share(found["metrics"]["recall"]),
-         *_share(found["metrics"]["exact_set"])]
+         *_share(found["metrics"]["exact_set"]), f"{found['metrics']['undecided']['value']:.3f}"]
         for task, system, found in _systems(tasks, "any")
     ]  # fmt: skip
-    header = ["task", "system", "asked", "any", "95 %", "recall", "95 %", "exact set", "95 %"]
-    return Table(header, rows, "of all answers given; exact set: the first m are all m known ones", "sets of answers")
+    header = ["task", "system", "asked", "any", "95 %", "recall", "95 %", "exact set", "95 %", "undecided"]
+    caption = (
+        "of all answers given; exact set: the first m are all m known ones; undecided: all are right and none is the "
+        "triple's own, which filtered counts as wrong; more num_answers (and num_beams) decide"
+    )
+    return Table(header, rows, caption, "sets of answers")
 
 
-def judgements(tasks: Mapping[str, Result]) -> Table:
+def judgements(tasks: Mapping[str, Result], protocol: Mapping[str, Any]) -> Table:
     rows = [
         [system, f"{found['scored']:,}", *_share(found["metrics"]["right"]),
          *(f"{found[key]:.3f}" for key in ("balanced_accuracy", "f1"))]
         for _, system, found in _systems(tasks, "right")
     ]  # fmt: skip
-    return Table(["system", "triples", "accuracy", "95 %", "balanced", "F1"], rows, "", "is the triple true?")
+    by = protocol.get("classification", "")
+    return Table(["system", "triples", "accuracy", "95 %", "balanced", "F1"], rows, by, "is the triple true?")
 
 
-def rankings(tasks: Mapping[str, Result]) -> Table:
+def rankings(tasks: Mapping[str, Result], protocol: Mapping[str, Any]) -> Table:
     rows = []
     for task, system, found in _systems(tasks):
         if "ranking" not in found:
@@ -69,7 +81,7 @@ def rankings(tasks: Mapping[str, Result]) -> Table:
     return Table(
         header,
         rows,
-        "by log-likelihood per token; asked: a seeded sample, see rank_questions",
+        f"by {protocol['ranked']['score']}, beta {protocol['beta']:g}; asked: a seeded sample, see rank_questions",
         "all candidates ranked by their likelihood as text",
     )
 

@@ -47,7 +47,7 @@ def ask(config: KgqaConfig) -> dict[str, Any]:
     }
     name = file_name(config)
     _store(run.folder / "eval", name, result, lines)
-    made = report.tables(result["tasks"])
+    made = report.tables(result["tasks"], result["protocol"])
     title = f"{run.folder.resolve().name}, {name}, step {result['step']}"
     print(title)
     report.print_tables(made)
@@ -124,13 +124,14 @@ def _protocol(run: LoadedRun, tasks: Tasks, jobs: list[Job], config: KgqaConfig)
             "size": {job.task: num_ranked(config.rank_questions, job.options.trie) for job in jobs if job.options},
             "score": SCORE,
         },
+        "beta": config.beta,
         "aliases": config.aliases is not None,
     }
     if any(job.task == "classification" for job in jobs):
-        by_score = f"{SCORE} of the tail, threshold per relation chosen on valid"
-        protocol["classification"] = by_score if own else "yes likelier than no"
+        by_score = f"by {SCORE} of the tail, beta {config.beta:g}; threshold per relation chosen on valid"
+        protocol["classification"] = by_score if own else "true where yes is likelier than no"
     if own and any(job.task == "relation" for job in jobs):
-        protocol["relation"] = f"every relation tried; {SCORE} of the tail"
+        protocol["relation"] = f"every relation tried; {SCORE} of the tail, beta {config.beta:g}"
     return protocol
 
 
@@ -142,6 +143,7 @@ def _in_words(protocol: dict[str, Any]) -> str:
         f"prompt: {protocol['prompt']}, {protocol['shots']} examples",
         f"descriptions: {'yes' if protocol['descriptions'] else 'no'}",
         f"decoding: {protocol['decoding']}, {protocol['num_beams']} beams",
+        f"scores: {SCORE}, beta {protocol['beta']:g}",
         f"filtered by {' + '.join(protocol['filter'])}",
         f"ties {protocol['ties']}",
     ]

@@ -52,17 +52,17 @@ class Vocabulary:
     def __init__(self, names: Sequence[str], aliases: Mapping[int, Sequence[str]] | None = None) -> None:
         self.names = names
         self.aliases = aliases or {}
-        self._meant_by: dict[str, tuple[int, ...]] = {}
+        self._meant_by: dict[str, list[int]] = {}  # lists, since thousands may share a name
         for place, name in enumerate(names):
             for key in {normalise(text) for text in (name, *self.aliases.get(place, ()))} - {""}:
-                self._meant_by[key] = (*self._meant_by.get(key, ()), place)
+                self._meant_by.setdefault(key, []).append(place)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def meant_by(self, text: str) -> tuple[int, ...]:
         """All that have this name or alias, ascending; several for an ambiguous name, none for no name."""
-        return self._meant_by.get(normalise(text), ())
+        return tuple(self._meant_by.get(normalise(text), ()))
 
     def named(self, text: str) -> tuple[int, ...]:
         """Those whose name or alias is written like this; else all that may be meant."""
@@ -81,10 +81,11 @@ class Score:
     exact: bool  # the first answer is the name of the question's own answer
     own: bool  # the first answer is its name or an alias
     filtered: bool  # so is the first answer that is not another known answer's; without an own answer: any known one's
+    undecided: bool  # all answers are other known ones', so filtered is wrong for want of more answers
     known: bool  # the first answer is a name or alias of any known answer
     f1: float  # words of the first answer, with those of the known answer that fits best
     ambiguous: bool  # known, by a name that something else, which is no answer, has too
-    invalid: bool  # the first answer is no name at all
+    invalid: bool  # there is a first answer, and it is no name at all
     any: bool  # some of the answers is a known answer
     recall: float  # share of the known answers among the answers
     exact_set: bool  # the first m answers are all known ones, of which there are m by name
@@ -111,6 +112,8 @@ def score(
     first, means = (answers[0], meant[0]) if answers else ("", ())
     is_known = not set(means).isdisjoint(known)
     wanted = [own] if own is not None else list(known)
+    # other right answers are left out, as a filtered rank does
+    first_decisive = next((ids for ids in meant if own in ids or set(ids).isdisjoint(known)), None)
     found = set().union(*meant) & set(known) if meant else set()
     # known answers of one name are written once
     num_wanted = len({normalise(names.names[place]) for place in known})
@@ -118,19 +121,15 @@ def score(
     return Score(
         exact=any(normalise(first) == normalise(names.names[place]) for place in wanted),
         own=not set(means).isdisjoint(wanted),
-        filtered=is_known if own is None else _is_own_filtered(meant, own, known),
+        filtered=is_known if own is None else first_decisive is not None and own in first_decisive,
+        undecided=own is not None and bool(answers) and first_decisive is None,
         known=is_known,
         f1=token_f1(first, (text for place in known for text in names.texts_of(place))),
         ambiguous=is_known and not set(means) <= set(known),
-        invalid=not means,
+        invalid=bool(answers) and not means,
         any=bool(found),
         recall=len(found) / len(known),
         exact_set=len(leading) == num_wanted
         and all(not set(ids).isdisjoint(known) for ids in leading)
         and set(known) <= set().union(*leading),
     )
-
-
-def _is_own_filtered(meant: Sequence[Collection[int]], own: int, known: Sequence[int]) -> bool:
-    """Whether the own answer comes first when answers that are right as well are left out, as a filtered rank does."""
-    return next((own in ids for ids in meant if own in ids or set(ids).isdisjoint(known)), False)

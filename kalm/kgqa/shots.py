@@ -42,15 +42,22 @@ class Shots:
 
 
 class TriplePool(Sequence[Asked]):
-    """The distinct training triples as questions with their answers, made when they are asked for."""
+    """The distinct training triples as questions with their answers, made when they are asked for.
 
-    def __init__(self, graph: KnowledgeGraph, task: QaTask, seed: int) -> None:
+    Args:
+        graph: of the triples.
+        task: of the questions.
+        seed: of the false triples, and of the true ones beside them.
+        with_false: of a classification, as many false triples too; else an example can say of none that it is false.
+    """
+
+    def __init__(self, graph: KnowledgeGraph, task: QaTask, seed: int, *, with_false: bool = True) -> None:
         self._task = task
         triples = np.unique(graph.triples["train"], axis=0)
         if task is QaTask.head:
             triples = add_inverses(triples, graph.num_relations)[1::2]
         self._num_true = len(triples)
-        if task is QaTask.classification:
+        if task is QaTask.classification and with_false:
             rng = np.random.default_rng(seed)
             triples = triples[rng.permutation(len(triples))[:NUM_JUDGED]]
             self._num_true = len(triples)
@@ -70,9 +77,9 @@ class TriplePool(Sequence[Asked]):
         )  # fmt: skip
 
 
-def question_pool(asked: Iterable[Asked]) -> list[Asked]:
-    """The questions of a file that have an answer in the graph."""
-    return [question for question in asked if question.status == SCORED]
+def question_pool(asked: Iterable[Asked], *, with_topic: bool) -> list[Asked]:
+    """The questions of a file that have an answer in the graph, and a topic where the prompt begins with one."""
+    return [question for question in asked if question.status == SCORED and (question.topics or not with_topic)]
 
 
 def _entities(question: Asked) -> set[int]:

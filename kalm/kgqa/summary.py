@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kalm.config import Ties
-from kalm.evaluation.metrics import intervals, rank_metrics
+from kalm.evaluation.metrics import METRICS, intervals, rank_metrics
 from kalm.evaluation.paired import mcnemar, means
 from kalm.evaluation.triple_classification import binary_metrics
 from kalm.kgqa.asked import SCORED
@@ -84,7 +84,8 @@ def _ranking(lines: Sequence[Line], ties: Ties) -> dict[str, Any]:
     return {
         "questions": len(lines),
         "metrics": rank_metrics(ranks, num_candidates),
-        "intervals": intervals(ranks, num_candidates, numbers),
+        # one question would be drawn again and again, and look certain
+        "intervals": intervals(ranks, num_candidates, numbers) if len(set(numbers)) > 1 else dict.fromkeys(METRICS),
     }
 
 

@@ -1,6 +1,6 @@
 """Tasks made ready: what is asked, in which tokens, and what may be answered. The same for every system."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from kalm.evaluation.loaded_run import LoadedRun
 from kalm.graph.account import Account
 from kalm.graph.aliases import read_aliases
 from kalm.graph.knowledge_graph import SPLITS, Triples
+from kalm.graph.neighbours import OutgoingTriples
 from kalm.kgqa.asked import (
     NO_TOPIC,
     SCORED,
@@ -124,20 +125,28 @@ class Tasks:
         """How a path is written."""
         return PathTexts.of_template(self._run.table, self._run.tokenizer, self._run.template)
 
+    @cached_property
+    def outgoing(self) -> OutgoingTriples:
+        """What paths are made of."""
+        return OutgoingTriples.of(self._run.graph)
+
     def jobs(self) -> Iterator[Job]:
         """One per task, or one for the file's questions."""
         config, graph = self._config, self._run.graph
         if self._questions is not None:
             asked = sample_questions(self._questions.asked, config.num_questions, config.seed)
-            pool = question_pool(self._shots_file.asked) if self._shots_file else []
-            yield self._job("question", asked, Shots(pool, config.shots, config.seed), self._entity_options())
+            examples = question_pool(self._shots_file.asked, with_topic=self.is_own) if self._shots_file else []
+            yield self._job("question", asked, Shots(examples, config.shots, config.seed), self._entity_options)
             return
         triples = sample_triples(graph, config.split, config.num_questions, config.seed)
         for task in config.tasks:
-            shots = Shots(TriplePool(graph, task, config.seed), config.shots, config.seed)
+            pool: Sequence[Asked] = ()
+            if config.shots:  # sorts all of train
+                pool = TriplePool(graph, task, config.seed, with_false=not self.is_own)
+            shots = Shots(pool, config.shots, config.seed)
             if task in {QaTask.head, QaTask.tail}:
                 asked = ask_entities(graph, triples, task, config.filter)
-                yield self._job(task.value, asked, shots, self._entity_options())
+                yield self._job(task.value, asked, shots, self._entity_options)
             elif task is QaTask.relation:
                 asked = ask_relations(graph, triples, config.filter)
                 yield self._job(task.value, asked, shots, self._relation_options())
@@ -148,6 +157,9 @@ class Tasks:
         config, graph = self._config, self._run.graph
         job = self._job("classification", ask_truth(triples, self._false(config.split, triples)), shots, None)
         if self.is_own:
+            if len(graph.triples["valid"]) == 0:
+                raise ValueError("tasks: classification with prompt=own chooses thresholds on valid, which is empty; "
+                                 "take prompt=instruction, or leave classification out")  # fmt: skip
             valid = sample_triples(graph, "valid", config.num_questions, config.seed)
             asked = ask_truth(valid, self._false("valid", valid))
             job.thresholds_from = self._job("classification", asked, shots, None)
@@ -162,6 +174,7 @@ class Tasks:
         chosen = np.random.default_rng(seed).choice(len(negatives), len(true), replace=False)
         return np.asarray(negatives[np.sort(chosen)])
 
+    @cached_property
     def _entity_options(self) -> Options:
         run, config = self._run, self._config
         if self.is_own:

@@ -26,6 +26,7 @@ from kalm.text.ragged import Ids, RaggedArray
 from kalm.text.token_table import token_ids
 
 CHOICES_AT_ONCE = 2048  # texts scored between two signs of life
+BETA = 1.0  # of a choice's score: the mean per token
 
 
 class Examinee:
@@ -121,7 +122,7 @@ class Examinee:
             for start in range(0, len(places), CHOICES_AT_ONCE):
                 block = slice(start, start + CHOICES_AT_ONCE)
                 scores[places[block]] = text_scores(
-                    self._encoder, _rows(prompts, prompt_of[block]), tree, places[block], self._config.ranking
+                    self._encoder, _rows(prompts, prompt_of[block]), tree, places[block], BETA, self._config.ranking
                 )
                 progress.advance(len(places[block]))
         return scores

@@ -17,7 +17,7 @@ from kalm.kgqa.lines import Line
 from kalm.kgqa.scoring import Vocabulary
 from kalm.provenance import environment, file_digest, write_json, write_text
 from kalm.qa import report
-from kalm.qa.answering import Examinee
+from kalm.qa.answering import BETA, Examinee
 from kalm.qa.known import KnownFacts
 from kalm.qa.questions import Item, read_items
 from kalm.qa.summary import summarise
@@ -129,7 +129,7 @@ class Exam:
                 "decoding": config.decoding.value, "num_beams": config.num_beams, "num_answers": config.num_answers,
                 "max_new_tokens": config.max_new_tokens if config.decoding is Decoding.free else None,
             },
-            "choices": SCORE,
+            "choices": f"{SCORE}, beta {BETA:g}",
             "free_answers": {"num_beams": config.num_beams, "max_new_tokens": config.max_new_tokens},
             "known": None if facts is None else {
                 "facts": facts.num_facts, "candidates": facts.num_candidates, "beta": config.known.beta,

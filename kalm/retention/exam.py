@@ -81,7 +81,7 @@ def read_questions(path: Path, subject: str) -> Iterator[Question]:
     Raises:
         ValueError: a line is no question; the message names it.
     """
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.reader(file, strict=True)
         header, number = None, 0
         try:

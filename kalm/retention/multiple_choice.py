@@ -161,15 +161,20 @@ def correct(exam: Sequence[Subject], answered: Sequence[Answered]) -> NDArray[np
 
 
 def summary(exam: Sequence[Subject], systems: dict[str, list[Answered]]) -> dict[str, Any]:
-    """Accuracies of base and tuned model, all questions alike; their difference, and McNemar's test; by subject."""
+    """Accuracies of base and tuned model, all questions alike; their difference, and McNemar's test; by subject.
+
+    `whole` has the same of the questions whose prompts were not cut, where some were and some were not.
+    """
     names = np.repeat([subject.name for subject in exam], [len(subject.questions) for subject in exam])
     right = {system: correct(exam, answered) for system, answered in systems.items()}
-    each = np.arange(len(names))
+    is_cut = np.array([any(found.is_cut for found in both) for both in zip(*systems.values(), strict=True)])
     return {
-        **{system: accuracy(flags, each) for system, flags in right.items()},
-        "difference": compare_accuracy(right["base"], right["tuned"], each),
+        **_accuracies(right),
+        "whole": _accuracies({system: flags[~is_cut] for system, flags in right.items()})
+        if is_cut.any() and not is_cut.all()
+        else None,
         "chance": float(np.mean([1 / len(question.choices) for subject in exam for question in subject.questions])),
-        "num_cut": sum(any(found.is_cut for found in both) for both in zip(*systems.values(), strict=True)),
+        "num_cut": int(is_cut.sum()),
         "subjects": {
             subject.name: {
                 "count": len(subject.questions),
@@ -177,4 +182,12 @@ def summary(exam: Sequence[Subject], systems: dict[str, list[Answered]]) -> dict
             }
             for subject in exam
         },
+    }
+
+
+def _accuracies(right: dict[str, NDArray[np.bool_]]) -> dict[str, Any]:
+    each = np.arange(len(right["base"]))
+    return {
+        **{system: accuracy(flags, each) for system, flags in right.items()},
+        "difference": compare_accuracy(right["base"], right["tuned"], each),
     }

@@ -29,8 +29,7 @@ def tables(result: dict[str, Any], *, by_subject: bool) -> Iterator[Table]:
     if text := result.get("text"):
         yield Table(HEADER, list(_text_rows(text)), _about_text(text), "Raw text (lower is better)")
     if exam := result.get("mmlu"):
-        row = ("accuracy", *(f"{exam[system]['accuracy']:.4f}" for system in ("base", "tuned")))
-        yield Table(HEADER, [(*row, *_compared(exam["difference"]))], _about_exam(exam), "Multiple choice")
+        yield Table(HEADER, list(_exam_rows(exam)), _about_exam(exam), "Multiple choice")
         if by_subject:
             subjects = [
                 (
@@ -58,6 +57,14 @@ def _text_rows(text: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     for key, name in (("bits_per_byte", "bits per byte"), ("perplexity_per_token", "perplexity per token")):
         less = _compared(text["difference"]) if key == "bits_per_byte" else (f"{tuned[key] - base[key]:+.4f}", "–", "–")
         yield name, f"{base[key]:.4f}", f"{tuned[key]:.4f}", *less
+
+
+def _exam_rows(exam: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Of all questions; and of those whose prompts were read whole, where some were not."""
+    parts = {"accuracy": exam} | ({"accuracy, whole prompts": exam["whole"]} if exam.get("whole") else {})
+    for name, found in parts.items():
+        scores = (f"{found[system]['accuracy']:.4f}" for system in ("base", "tuned"))
+        yield name, *scores, *_compared(found["difference"])
 
 
 def _about_text(text: dict[str, Any]) -> str:
