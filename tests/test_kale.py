@@ -383,7 +383,7 @@ BAD = {
                     "training.micro_batch_size must be at most objective.kale.batch_size / processes = 2"),
     "base": (["objective=kale", "objective.kale.teacher=base"], "objective.kale.teacher must be self without model."),
     "dry run": (["objective=kale", "training.dry_run=true"], "training.dry_run must be false with objective.kale"),
-    "slot": (["objective=kale", "objective.kale.prompts.explained.input='{question}'"],
+    "slot": (["objective=kale", "objective.kale.prompts.explained.input='{rationale}'"],
              "explained.input must be a text with the slots question, rationale"),
 }  # fmt: skip
 

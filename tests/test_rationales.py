@@ -321,7 +321,10 @@ def test_a_torn_file_keeps_its_whole_lines(tmp_path_factory, texts, cut):
 
 def test_a_record_that_is_none_is_named(tmp_path):
     path = tmp_path / "out.jsonl"
-    path.write_text('{"status": "no_path"}\n{"status": "ok", "rationale": " ", "answers": ["x"]}\n')
+    digests = '"digests": {"graph": "a"}'
+    path.write_text(
+        f'{{"status": "no_path", {digests}}}\n{{"status": "ok", "rationale": " ", "answers": ["x"], {digests}}}\n'
+    )
     with pytest.raises(ValueError, match=r"out\.jsonl:2: no record.*without rationale"):
         list(read_rationales(path))
     with pytest.raises(ValueError, match="there is no file"):
