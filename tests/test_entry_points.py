@@ -189,6 +189,7 @@ def test_fused_scores_stand_beside_the_embeddings_own(trained):
     assert report["fused"]["both"]["mrr"] == pytest.approx((1 / np.array(ranks)).mean(), abs=1e-12)
 
 
+@pytest.mark.slow  # the engine on two processes is in test_zero
 def test_two_processes_give_the_losses_and_weights_of_one(workplace):
     exact = ("model.dropout=0.0", "training.max_steps=6")
     one = workplace.train("run.name=one", *exact)
@@ -276,7 +277,7 @@ def test_a_run_that_cannot_start_leaves_the_old_one(trained):
     assert sorted(trained.run("whole").rglob("*")) == before
 
 
-def test_sigterm_and_ctrl_c_save_and_leave_and_a_second_writer_is_refused(workplace):
+def test_sigterm_saves_and_leaves_and_a_second_writer_is_refused(workplace):
     long = ("run.name=stopped", "training.max_steps=100000")
     # SIGTERM reaches the deepspeed command alone, as `kill` or a batch system would send it
     with workplace.start(*long, launcher=(DEEPSPEED, "--master_port", "29612")) as process:
@@ -284,6 +285,13 @@ def test_sigterm_and_ctrl_c_save_and_leave_and_a_second_writer_is_refused(workpl
         assert_user_error(workplace.train(*long, "training.resume=true"), "is being written by another run")
         process.send_signal(signal.SIGTERM)
         assert "stopped at step" in process.stdout.read()
+    assert workplace.checkpoint_step("stopped") >= 3
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_leaves_a_resumed_run_too(workplace):
+    long = ("run.name=stopped", "training.max_steps=100000")
+    assert workplace.train(*long, "training.stop_after_steps=3").returncode == 0
     step = workplace.checkpoint_step("stopped")
     with workplace.start(*long, "training.resume=true") as process:
         assert any(line.startswith(f"step {step + 3}/") for line in process.stdout)
@@ -316,7 +324,12 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("case", BAD)
+BAD_ALWAYS_TRIED = ("mistyped key", "batch larger than the graph, in micro-batches", "nothing to resume")
+
+
+@pytest.mark.parametrize(
+    "case", [case if case in BAD_ALWAYS_TRIED else pytest.param(case, marks=pytest.mark.slow) for case in BAD]
+)
 def test_a_bad_config_is_one_line_and_leaves_nothing(workplace, case):
     arguments, fragments = BAD[case]
     result = workplace.train("run.name=bad", *arguments)

@@ -181,6 +181,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_a_dry_run_prints_what_the_run_needs_and_leaves_the_old_one(tmp_path, offline_environment):
     run = tmp_path / "runs" / "old"
     (run / "model").mkdir(parents=True)

@@ -102,7 +102,7 @@ def test_alpha_0_gives_exactly_the_embeddings_ranks(task, top_k):
     assert as_lists(fused.fused) == as_lists(task.by_embedding)
 
 
-@pytest.mark.parametrize("top_k", [1, 4, 10])
+@pytest.mark.parametrize("top_k", [1, 4, pytest.param(10, marks=pytest.mark.slow)])
 def test_ranks_equal_those_of_one_candidate_at_a_time(toy_graph, table, tokenizer, top_k):
     task = Task(toy_graph, table, tokenizer, split="train")
     fused = task.rank(top_k=top_k, neighbour_bonus=1.5)

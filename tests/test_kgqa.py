@@ -431,7 +431,7 @@ def test_the_command_prints_the_tables(command, folder):
     ("arguments", "message"),
     [
         (["questions=nowhere.txt"], "questions: there is no file nowhere.txt"),
-        (["shotss=1"], "shots"),
+        pytest.param(["shotss=1"], "shots", marks=pytest.mark.slow),
     ],
 )
 def test_the_command_says_in_one_line_what_is_wrong(command, folder, arguments, message):

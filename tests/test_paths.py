@@ -116,7 +116,7 @@ def searches(adjacency, seed) -> list[PathSearch]:
     ]  # fmt: skip
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(questions())
 def test_each_search_finds_what_trying_all_walks_finds(question):
     num_entities, triples, excluded, starts, goals, limits, seed = question
@@ -149,7 +149,7 @@ def test_no_search_is_led_astray_by_hubs():
                 assert (found.kind, list(found.paths), list(found.partial)) == (kind, paths, partial)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(questions())
 def test_bounds_never_exceed_the_distance_and_change_by_at_most_one_a_step(question):
     num_entities, triples, excluded, _, goals, _, seed = question

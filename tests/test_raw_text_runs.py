@@ -55,6 +55,7 @@ def assert_halves_equal_the_whole(workplace, switches, launcher=(sys.executable,
     assert all(np.array_equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
+@pytest.mark.slow
 def test_a_run_with_anchor_and_null_space_adapters_trains_and_resumes_bit_for_bit(workplace):
     switches = (*workplace.anchor, *workplace.adapters)
     assert_halves_equal_the_whole(workplace, switches)
@@ -107,7 +108,9 @@ BAD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize(
+    "case", ["a text shorter than a step", pytest.param("more ranks than inputs", marks=pytest.mark.slow)]
+)
 def test_bad_raw_text_is_one_line_and_leaves_nothing(workplace, case):
     arguments, fragments = BAD[case]
     assert_user_error(workplace.train("run.name=bad", *arguments), *fragments)

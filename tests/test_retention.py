@@ -181,7 +181,7 @@ def test_the_command_shows_a_table(place, command):
     ("arguments", "message"),
     [
         ([], "give what to measure: text=FILE-OR-FOLDER, mmlu=FOLDER, tasks=[NAME,...], or several"),
-        (["text=nowhere, 1"], "text: there is no file or folder nowhere, 1"),
+        pytest.param(["text=nowhere, 1"], "text: there is no file or folder nowhere, 1", marks=pytest.mark.slow),
     ],
 )
 def test_a_fault_is_one_line_and_leaves_nothing(place, command, arguments, message):
