@@ -1,4 +1,4 @@
-# make demo: set up, train on UMLS, evaluate.   make test: set up, run the tests.
+# make demo: set up, train on UMLS, evaluate (OVERRIDES=training.max_steps=200: sooner).   make test: set up, run the tests.
 # make check: format, lint, types and tests, as before each commit.
 
 PYTHON ?= python3
@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 .PHONY: demo test check lint format setup clean
 
 demo: setup
-	$(BIN)/deepspeed launch/train.py experiment=umls run.name=demo run.overwrite=true
+	$(BIN)/deepspeed launch/train.py experiment=umls run.name=demo run.overwrite=true $(OVERRIDES)
 	$(BIN)/python eval/kgc.py run=runs/demo split=test scores=fused
 
 test: setup

@@ -441,6 +441,7 @@ def test_help_names_the_groups_and_keys(workplace):
         assert word in result.stdout
 
 
+@pytest.mark.slow
 def test_wandb_offline_records_and_online_without_a_key_goes_on(workplace):
     environment = {key: value for key, value in workplace.environment.items() if not key.startswith("WANDB")}
     environment["HOME"] = str(workplace.folder)  # no ~/.netrc

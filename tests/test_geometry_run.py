@@ -104,7 +104,8 @@ def test_a_bad_value_is_refused_with_its_key(changes, message):
         replace(config_of(), **changes)
 
 
-@pytest.mark.parametrize("override", ["run=nowhere", pytest.param("seeds=1", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("override", ["run=nowhere", "seeds=1"])
 def test_a_mistake_is_one_line(override, folder, warm_python, offline_environment, tmp_path):
     arguments = [ROOT / "eval" / "geometry.py", f"run={folder}", override]
     result = warm_python.run(arguments, environment=offline_environment, cwd=tmp_path)

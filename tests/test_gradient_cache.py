@@ -17,8 +17,15 @@ from kalm.text.batch import SiteIds
 from kalm.training.step import check_weights, train_step
 
 
-@pytest.mark.parametrize("lora", [False, True])
-@pytest.mark.parametrize("gradient_checkpointing", [False, True])
+@pytest.mark.parametrize(
+    ("gradient_checkpointing", "lora"),
+    [
+        (False, False),
+        (True, True),
+        pytest.param(False, True, marks=pytest.mark.slow),
+        pytest.param(True, False, marks=pytest.mark.slow),
+    ],
+)
 def test_cached_gradients_equal_those_of_the_plain_step(lora, gradient_checkpointing, encoder, table, toy_graph):
     if lora:
         encoder = with_lora(encoder)
@@ -60,8 +67,14 @@ def test_each_term_alone_has_the_plain_steps_gradient(weights, encoder, table, t
     assert_same_gradients(cached, plain)
 
 
-@pytest.mark.parametrize("lora", [False, True])
-@pytest.mark.parametrize("num_texts", [1, 3, 4])
+@pytest.mark.parametrize(
+    ("num_texts", "lora"),
+    [
+        (1, False),
+        (4, True),
+        *(pytest.param(num_texts, lora, marks=pytest.mark.slow) for num_texts in (1, 3, 4) for lora in (False, True)),
+    ],
+)
 def test_raw_text_rides_on_the_micro_batches(num_texts, lora, encoder, table, toy_graph):
     if lora:
         encoder = with_lora(encoder)

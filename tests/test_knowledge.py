@@ -175,6 +175,7 @@ def test_a_bad_value_is_refused_with_its_key(changes, message):
         replace(config_of(), **changes)
 
 
+@pytest.mark.slow
 def test_a_mistake_is_one_line(warm_python, offline_environment, tmp_path):
     arguments = [ROOT / "eval" / "knowledge.py", "run=x", "directions=[up]"]
     result = warm_python.run(arguments, environment=offline_environment, cwd=tmp_path)

@@ -29,7 +29,7 @@ def pretrained(path, *, lora: bool = False, dtype: Dtype = Dtype.float32) -> Mod
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["tiny1m", "stories-260k"])
+@pytest.mark.parametrize("name", ["tiny1m", pytest.param("stories-260k", marks=pytest.mark.slow)])
 def test_real_pretrained_models_load_and_embed(name, toy_graph, template):
     folder = shared(f"models/{name}")
     tokenizer = load_saved_tokenizer(str(folder))

@@ -236,6 +236,7 @@ def test_the_command_shows_a_table(folder, offline_environment):
     assert result.stdout.count("0.") == 3, "a score for each answer"
 
 
+@pytest.mark.slow
 def test_the_command_answers_a_batch_or_says_in_one_line_what_is_wrong(command):
     good = '{"head_text": "Zoe, a girl", "relation": "likes"}\n'
     result = command("input=-", "k=2", stdin=good)

@@ -515,6 +515,10 @@ def test_two_jobs_are_launched_ranked_on_valid_and_skipped_the_second_time(workp
 
 def test_a_mistake_on_the_command_line_is_one_line(workplace):
     assert_user_error(workplace.train("--multirun", "training.sed=1,2"), "training.sed", "did you mean training.seed")
+
+
+@pytest.mark.slow
+def test_a_sweep_takes_no_other_flags(workplace):
     assert_user_error(workplace.train("-m", "--config-name", "x", "training.seed=1,2"), "--config-name has no place")
 
 

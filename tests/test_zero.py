@@ -41,11 +41,9 @@ Case = tuple[str, str, int, int | None]  # model, precision, ZeRO stage, micro-b
 MODELS = ("whole", "lora", "questions")
 SOME: list[Case] = [
     ("whole", "float32", 0, MICRO_BATCH_SIZE),
-    ("whole", "float32", 1, None),
     ("whole", "float32", 3, None),
     ("lora", "float32", 3, MICRO_BATCH_SIZE),
     ("questions", "float32", 2, MICRO_BATCH_SIZE),
-    ("whole", "bfloat16", 2, None),
     ("whole", "bfloat16", 3, MICRO_BATCH_SIZE),
 ]
 ALL: list[Case] = [
