@@ -4,6 +4,7 @@ import math
 import re
 from enum import Enum
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 
@@ -11,6 +12,14 @@ def looks_like_folder(path: str) -> bool:
     """True for what is, or was surely meant as, a folder; hub names have at most one slash."""
     place = Path(path).expanduser()
     return place.exists() or path.startswith((".", "/", "~")) or path.count("/") > 1
+
+
+def slots_of(text: str) -> list[str]:
+    """The {names} in a text, in their order; one that is no name where the text cannot be read."""
+    try:
+        return [slot for _, slot, _, _ in Formatter().parse(text) if slot is not None]
+    except ValueError:
+        return ["?"]
 
 
 def require(condition: bool, key: str, value: Any, allowed: str) -> None:

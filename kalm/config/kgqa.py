@@ -3,9 +3,8 @@
 import math
 from dataclasses import dataclass
 from enum import Enum
-from string import Formatter
 
-from kalm.config.checks import require, require_at_least, require_folder_name
+from kalm.config.checks import require, require_at_least, require_folder_name, slots_of
 from kalm.config.evaluation import RankingConfig, Ties
 
 
@@ -79,10 +78,10 @@ class PromptsConfig:
     def __post_init__(self) -> None:
         for name in ("triples", "questions"):
             frame = getattr(self, name)
-            require(_slots(frame.ask) == ["input"], f"prompts.{name}.ask", frame.ask, "a text with {input} once")
-            require(_slots(frame.answer) == ["answer"], f"prompts.{name}.answer", frame.answer,
+            require(slots_of(frame.ask) == ["input"], f"prompts.{name}.ask", frame.ask, "a text with {input} once")
+            require(slots_of(frame.answer) == ["answer"], f"prompts.{name}.answer", frame.answer,
                     "a text with {answer} once")  # fmt: skip
-            require(set(_slots(frame.start)) <= {"instruction"}, f"prompts.{name}.start", frame.start,
+            require(set(slots_of(frame.start)) <= {"instruction"}, f"prompts.{name}.start", frame.start,
                     "a text with no slot but {instruction}")  # fmt: skip
         slots = {"tail": {"head", "relation"}, "head": {"tail", "relation"}, "relation": {"head", "tail"},
                  "classification": {"head", "relation", "tail"}, "question": {"question"},
@@ -91,11 +90,11 @@ class PromptsConfig:
             prompt = getattr(self, task)
             # a rationale may be left out, to see what it is worth
             may_lack = {"rationale"} if task == "explained" else set()
-            require(wanted - may_lack <= set(_slots(prompt.input)) <= wanted, f"prompts.{task}.input", prompt.input,
+            require(wanted - may_lack <= set(slots_of(prompt.input)) <= wanted, f"prompts.{task}.input", prompt.input,
                     f"a text with the slots {', '.join(sorted(wanted))}")  # fmt: skip
-            require(set(_slots(prompt.instruction)) <= {"relations"}, f"prompts.{task}.instruction",
+            require(set(slots_of(prompt.instruction)) <= {"relations"}, f"prompts.{task}.instruction",
                     prompt.instruction, "a text with no slot but {relations}")  # fmt: skip
-        require(_slots(self.inverse_relation) == ["relation"], "prompts.inverse_relation", self.inverse_relation,
+        require(slots_of(self.inverse_relation) == ["relation"], "prompts.inverse_relation", self.inverse_relation,
                 "a text with {relation} once")  # fmt: skip
         require(self.yes.strip() != self.no.strip(), "prompts.no", self.no, "another word than prompts.yes")
 
@@ -163,10 +162,3 @@ class KgqaConfig:
                     "null without questions=FILE: examples are training triples")  # fmt: skip
             require(self.decoding is not Decoding.paths, "decoding", self.decoding,
                     "free or constrained without questions=FILE: paths answer questions in words")  # fmt: skip
-
-
-def _slots(text: str) -> list[str]:
-    try:
-        return [slot for _, slot, _, _ in Formatter().parse(text) if slot is not None]
-    except ValueError:
-        return ["?"]

@@ -1,10 +1,9 @@
 """Rationales from the graph for questions with their answers."""
 
-import string
 from dataclasses import dataclass, fields
 from enum import Enum
 
-from kalm.config.checks import require, require_at_least, require_not_negative, require_positive
+from kalm.config.checks import require, require_at_least, require_not_negative, require_positive, slots_of
 from kalm.config.data import DataConfig
 from kalm.config.model import Dtype
 
@@ -208,9 +207,5 @@ class RationalesConfig:
 
 
 def require_places(key: str, template: str, places: set[str]) -> None:
-    try:
-        found = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
-    except ValueError:
-        found = None
     wanted = " and ".join(f"{{{place}}}" for place in sorted(places))
-    require(found == places, key, template, f"a text with {wanted}, and no other braces")
+    require(set(slots_of(template)) == places, key, template, f"a text with {wanted}, and no other braces")

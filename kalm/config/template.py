@@ -1,9 +1,8 @@
 """How ids become text."""
 
 from dataclasses import dataclass
-from string import Formatter
 
-from kalm.config.checks import require, require_at_least
+from kalm.config.checks import require, require_at_least, slots_of
 
 
 @dataclass(kw_only=True, slots=True)
@@ -43,13 +42,6 @@ class TemplateConfig:
                  "inverse_relation": "relation", "tail": "name"}  # fmt: skip
         for key, slot in slots.items():
             text = getattr(self, key)
-            require(_slots(text) == [slot], f"template.{key}", text, f"a text with {{{slot}}} once")
+            require(slots_of(text) == [slot], f"template.{key}", text, f"a text with {{{slot}}} once")
         require_at_least("template.max_name_tokens", self.max_name_tokens, 1)
         require_at_least("template.max_description_tokens", self.max_description_tokens, 0)
-
-
-def _slots(text: str) -> list[str]:
-    try:
-        return [slot for _, slot, _, _ in Formatter().parse(text) if slot is not None]
-    except ValueError:
-        return []

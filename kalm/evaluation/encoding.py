@@ -95,14 +95,12 @@ def encode(encoder: DualViewLM, sequences: RaggedArray, batch_tokens: int, rows:
     rows = np.arange(len(sequences)) if rows is None else rows
     distinct, place_of = sequences.distinct(rows)
     device = next(encoder.parameters()).device
-    was_training = encoder.training
-    encoder.eval()
     embeddings = torch.empty(len(distinct), encoder.embedding_size)
-    for batch in batches_by_cost(sequences.lengths_of(distinct), batch_tokens):
-        values, lengths = sequences.take(distinct[batch])
-        sites = torch.from_numpy(lengths - 1).to(device)
-        embeddings[torch.from_numpy(batch)] = encoder.embed_last(pad_rows(values, lengths).to(device), sites).cpu()
-    encoder.train(was_training)
+    with encoder.without_dropout():
+        for batch in batches_by_cost(sequences.lengths_of(distinct), batch_tokens):
+            values, lengths = sequences.take(distinct[batch])
+            sites = torch.from_numpy(lengths - 1).to(device)
+            embeddings[torch.from_numpy(batch)] = encoder.embed_last(pad_rows(values, lengths).to(device), sites).cpu()
     if not bool(embeddings.isfinite().all()):
         raise ValueError("the model gives embeddings that are not finite (nan or inf); train it again")
     if bool((embeddings == 0).all(dim=1).any()):

@@ -226,18 +226,18 @@ class Reranker:
         queries, _ = join_rows([
             self._table.completion_heads.take(asked[own, 0]), self._table.completion_relations.take(asked[own, 1])
         ])  # fmt: skip
-        values, lengths = texts.take(own)
+        own_texts = texts.select(own)
         scores = torch.zeros(len(distinct), dtype=torch.float64)
         with faults_shared():
             found = log_probabilities(
                 self._encoder,
                 queries,
                 self._tree,
-                RaggedArray.from_lengths(values.astype(np.int32), lengths),
+                own_texts,
                 batch_tokens=self._ranking.batch_tokens,
                 logit_memory_mib=self._ranking.score_memory_mib,
             )
-        scores[torch.from_numpy(run_positions(texts.offsets[own], lengths))] = torch.from_numpy(found)
+        scores[torch.from_numpy(run_positions(texts.offsets[own], own_texts.lengths))] = torch.from_numpy(found)
         return (all_reduce_sum(scores) if shared else scores).numpy()[distinct_of]
 
     def _ranker(self, shortlist: Shortlist, questions: Questions, by_embedding: Ranks) -> Callable[[Floats], Ranks]:

@@ -65,19 +65,17 @@ def log_probabilities(
     tree_tokens = np.diff(num_tokens[candidates.offsets])
     earlier = num_tokens[:-1] - np.repeat(num_tokens[candidates.offsets[:-1]], candidates.lengths)
     scores = np.empty(len(candidates.values))
-    was_training = encoder.training
-    encoder.eval()
-    for rows in batches_by_cost(queries.lengths + np.minimum(tree_tokens, TREE_TOKENS), batch_tokens):
-        read = read_queries(encoder, *queries.take(rows))
-        places = run_positions(candidates.offsets[rows], candidates.lengths_of(rows))
-        owners = np.repeat(np.arange(len(rows)), candidates.lengths_of(rows))
-        parts = earlier[places] // TREE_TOKENS
-        for part in range(int(parts.max(initial=-1)) + 1):
-            chosen = parts == part
-            texts = candidates.values[places[chosen]].astype(np.int64)
-            parts_of_tree = subtrees(tree, len(rows), owners[chosen], texts)
-            scores[places[chosen]] = _score(encoder, read, parts_of_tree, logit_memory_mib)
-    encoder.train(was_training)
+    with encoder.without_dropout():
+        for rows in batches_by_cost(queries.lengths + np.minimum(tree_tokens, TREE_TOKENS), batch_tokens):
+            read = read_queries(encoder, *queries.take(rows))
+            places = run_positions(candidates.offsets[rows], candidates.lengths_of(rows))
+            owners = np.repeat(np.arange(len(rows)), candidates.lengths_of(rows))
+            parts = earlier[places] // TREE_TOKENS
+            for part in range(int(parts.max(initial=-1)) + 1):
+                chosen = parts == part
+                texts = candidates.values[places[chosen]].astype(np.int64)
+                parts_of_tree = subtrees(tree, len(rows), owners[chosen], texts)
+                scores[places[chosen]] = _score(encoder, read, parts_of_tree, logit_memory_mib)
     check_finite(scores)
     return np.asarray(scores[row_of])
 

@@ -1,7 +1,7 @@
 """What an evaluation leaves behind: files in the run's folder, and a table for people."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from rich.table import Table
 from torch import Tensor
 
 from kalm.distributed import rank
+from kalm.evaluation import sections
 from kalm.evaluation.entity_index import EntityIndex
 from kalm.evaluation.kgc import Embedded
 from kalm.evaluation.metrics import HITS_AT, METRICS
@@ -197,6 +198,12 @@ def print_columns(title: str, columns: Sequence[str], rows: Sequence[Sequence[st
     for row in rows:
         table.add_row(*(escape(text) for text in row))
     _console().print(table)
+
+
+def print_section_tables(tables: Iterable[sections.Table]) -> None:
+    """Tables of a run's page, as they stand there."""
+    for table in tables:
+        print_columns(table.title, table.header, [[str(cell) for cell in row] for row in table.rows], table.caption)
 
 
 def print_classification(result: Mapping[str, Any]) -> None:

@@ -71,6 +71,11 @@ class Section:
     parts: Sequence[Part] = field(default_factory=list)
 
 
+def section_name(text: str) -> str:
+    """The text as a section's name, with a hyphen for what no name has."""
+    return re.sub(r"[^\w.]+|__+", "-", text, flags=re.ASCII).strip("-")
+
+
 def publish(folder: Path, section: Section) -> None:
     """Store a section in the run's folder and write report.html anew from all sections of the same step.
 

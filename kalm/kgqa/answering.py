@@ -6,12 +6,12 @@ import torch
 from kalm.config import Decoding, KgqaConfig
 from kalm.evaluation.generation import check_tree_attention, log_probabilities
 from kalm.evaluation.loaded_run import LoadedRun
-from kalm.evaluation.ranking import Ranks, filtered_ranks
+from kalm.evaluation.ranking import Ranks
 from kalm.evaluation.triple_classification import Scored, choose_thresholds
 from kalm.graph.knowledge_graph import RELATION, TAIL
-from kalm.kgqa.asked import Asked, triples_of
+from kalm.kgqa.asked import triples_of
 from kalm.kgqa.decoding import Answer, decode
-from kalm.kgqa.likelihood import Floats, num_ranked, rank_options, text_scores
+from kalm.kgqa.likelihood import Floats, num_ranked, question_ranks, rank_options, text_scores
 from kalm.kgqa.lines import Found, Line, answered_line, judged_line, question_line
 from kalm.kgqa.options import Options
 from kalm.kgqa.path_beams import Path
@@ -144,7 +144,7 @@ class Answerer:
                 scores = self._continued(job, np.repeat(rows, num_relations), relations).reshape(len(rows), -1)
                 for row, own in zip(rows.tolist(), scores, strict=True):
                     answers[row] = self._best(own, job.options)
-                    ranks[row] = _relation_ranks(own, job.asked[row])
+                    ranks[row] = question_ranks(torch.from_numpy(own), job.asked[row])
                 progress.advance(len(rows))
         return answers, ranks
 
@@ -223,8 +223,3 @@ def as_found(answer: Answer, options: Options, path: Path | None = None) -> Foun
         is_complete=answer.is_complete,
         path=path,
     )
-
-
-def _relation_ranks(scores: Floats, question: Asked) -> Ranks:
-    known = torch.tensor(question.known)
-    return filtered_ranks(torch.from_numpy(scores)[None], torch.tensor([question.own]), torch.zeros_like(known), known)

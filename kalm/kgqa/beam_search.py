@@ -127,17 +127,15 @@ def beam_search(
     """
     if len(prompts) == 0:
         return []
-    was_training = encoder.training
-    encoder.eval()
-    _check(encoder, prompts, limits)
     answers: list[list[Hypothesis]] = [[] for _ in range(len(prompts))]
     costs = (prompts.lengths + limits.max_new_tokens) * limits.num_beams
-    for rows in batches_by_cost(costs, limits.batch_tokens):
-        read = read_queries(encoder, *prompts.take(rows))
-        walk = None if start_walk is None else start_walk(rows)
-        for row, found in zip(rows.tolist(), _search(encoder, read, walk, limits), strict=True):
-            answers[row] = _best(found)[: limits.num_answers]
-    encoder.train(was_training)
+    with encoder.without_dropout():
+        _check(encoder, prompts, limits)
+        for rows in batches_by_cost(costs, limits.batch_tokens):
+            read = read_queries(encoder, *prompts.take(rows))
+            walk = None if start_walk is None else start_walk(rows)
+            for row, found in zip(rows.tolist(), _search(encoder, read, walk, limits), strict=True):
+                answers[row] = _best(found)[: limits.num_answers]
     return answers
 
 

@@ -94,9 +94,7 @@ def _walk_names(
         if len(short) == 0:
             break
         limits = replace(limits, num_beams=2 * limits.num_beams)
-        values, lengths = prompts.take(short)
-        again = search(RaggedArray.from_lengths(values.astype(np.int32), lengths))
-        for row, own in zip(short.tolist(), again, strict=True):
+        for row, own in zip(short.tolist(), search(prompts.select(short)), strict=True):
             found[row] = own
     return found
 

@@ -85,18 +85,18 @@ def rank_options(
     ranks: list[Ranks | None] = [None] * len(asked)
     with Progress(label, len(first)) as progress:
         for start in range(0, len(first), block):
-            values, lengths = prompts.take(first[start : start + block])
-            rows = RaggedArray.from_lengths(values.astype(np.int32), lengths)
+            rows = prompts.select(first[start : start + block])
             for place, scores in enumerate(
                 torch.from_numpy(option_scores(encoder, rows, trie, num_options, beta, config))
             ):
                 for row in askers[start + place]:
-                    ranks[row] = _ranks(scores, asked[row])
+                    ranks[row] = question_ranks(scores, asked[row])
             progress.advance(len(rows))
     return [found for found in ranks if found is not None]
 
 
-def _ranks(scores: torch.Tensor, question: Asked) -> Ranks:
+def question_ranks(scores: torch.Tensor, question: Asked) -> Ranks:
+    """The filtered ranks of one question's answers among the options' scores, (N,): of its own, or of each known."""
     answers = torch.tensor(question.known if question.own is None else [question.own])
     known_rows = torch.arange(len(answers)).repeat_interleave(len(question.known))
     known_ids = torch.tensor(question.known).repeat(len(answers))
@@ -109,10 +109,9 @@ def text_scores(
     """The score, see `SCORE`, of one text of the tree after each prompt, (n,); equal prompts are read once."""
     first, place_of = prompts.distinct(np.arange(len(prompts)))
     pairs, pair_of = np.unique(np.stack([place_of, texts], axis=1), axis=0, return_inverse=True)
-    values, lengths = prompts.take(first)
     found = log_probabilities(
         encoder,
-        RaggedArray.from_lengths(values.astype(np.int32), lengths),
+        prompts.select(first),
         tree,
         RaggedArray.from_lengths(pairs[:, 1].astype(np.int32), np.bincount(pairs[:, 0], minlength=len(first))),
         batch_tokens=config.batch_tokens,

@@ -41,10 +41,9 @@ class PathTexts:
         """As the template writes a relation, and an entity as tail, with what it puts between head and relation."""
         end = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
         lengths = table.tails.lengths - len(end)
-        values, _ = table.tails.take(np.arange(len(lengths)), lengths)
         return cls(
             relations=table.relations,
-            entities=RaggedArray.from_lengths(values.astype(np.int32), lengths),
+            entities=table.tails.select(np.arange(len(lengths)), lengths),
             closings=RaggedArray.from_rows([token_ids([template.head_end], tokenizer, None)[0], end]),
         )
 

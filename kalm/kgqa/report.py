@@ -1,10 +1,10 @@
 """Tables of what was answered, for people."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kalm.evaluation.metrics import HITS_AT
-from kalm.evaluation.report import low_high, print_columns
+from kalm.evaluation.report import low_high
 from kalm.evaluation.sections import Table
 
 Result = Mapping[str, Any]
@@ -21,11 +21,6 @@ def tables(tasks: Mapping[str, Result], protocol: Mapping[str, Any]) -> list[Tab
         set_apart(tasks),
     )
     return [table for table in made if table.rows]
-
-
-def print_tables(made: Sequence[Table]) -> None:
-    for table in made:
-        print_columns(table.title, table.header, [[str(cell) for cell in row] for row in table.rows], table.caption)
 
 
 def answers(tasks: Mapping[str, Result]) -> Table:

@@ -7,7 +7,8 @@ from typing import Any
 
 from kalm.config import Decoding, KgqaConfig
 from kalm.evaluation.loaded_run import LoadedRun, load_run, load_untrained
-from kalm.evaluation.sections import Section, Table, publish
+from kalm.evaluation.report import print_section_tables
+from kalm.evaluation.sections import Section, Table, publish, section_name
 from kalm.kgqa import report
 from kalm.kgqa.answering import Answerer
 from kalm.kgqa.likelihood import NUM_RANKED, SCORE, num_ranked
@@ -50,12 +51,11 @@ def ask(config: KgqaConfig) -> dict[str, Any]:
     made = report.tables(result["tasks"], result["protocol"])
     title = f"{run.folder.resolve().name}, {name}, step {result['step']}"
     print(title)
-    report.print_tables(made)
+    print_section_tables(made)
     print(f"files: {run.folder / 'eval' / name}.json and .jsonl")
     parts: list[str | Table] = [_in_words(result["protocol"]), *notes, *made]
-    section = re.sub(r"[^\w.]+|__+", "-", name, flags=re.ASCII).strip("-")
-    publish(run.folder, Section(name=section, title=f"Questions answered in writing: {name.removeprefix('kgqa-')}",
-                                step=result["step"], parts=parts))  # fmt: skip
+    asked = f"Questions answered in writing: {name.removeprefix('kgqa-')}"
+    publish(run.folder, Section(name=section_name(name), title=asked, step=result["step"], parts=parts))
     return result
 
 

@@ -63,8 +63,7 @@ class Job:
         return np.array([row for row, question in enumerate(self.asked) if question.status == SCORED], dtype=np.int64)
 
     def prompts_of(self, rows: Ids) -> RaggedArray:
-        values, lengths = self.prompts.take(rows)
-        return RaggedArray.from_lengths(values.astype(np.int32), lengths)
+        return self.prompts.select(rows)
 
 
 class Tasks:

@@ -164,19 +164,16 @@ def check_read_out(encoder: DualViewLM) -> None:
     """
     device = next(encoder.parameters()).device
     input_ids = torch.arange(3, 9, device=device)[None]
-    was_training = encoder.training
-    encoder.eval()
     name = type(encoder.causal_lm).__name__
     remedy = "choose a decoder-only LM such as Llama, Qwen, Mistral, Gemma or GPT-2"
     try:
-        with torch.no_grad():
+        with torch.no_grad(), encoder.without_dropout():
             own = encoder.causal_lm(input_ids=input_ids, use_cache=False).logits.float()
             states = encoder.states(input_ids)
             read = encoder.logits(states)
             prefix_states = encoder.states(input_ids[:, :3])
     except (TypeError, AttributeError, IndexError, ValueError) as error:
         raise ValueError(f"model.path: the last hidden states of {name} cannot be read ({error}); {remedy}") from error
-    encoder.train(was_training)
     if not _close(states[:, :3], prefix_states):
         raise ValueError(f"model.path: {name} is not causal here: its states depend on later tokens, so a query would "
                          f"see its answer; turn bidirectional attention off in its config, or {remedy}")  # fmt: skip

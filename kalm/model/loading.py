@@ -238,3 +238,22 @@ def _place(path: str) -> tuple[str, dict[str, Any]]:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
+
+
+def check_tokens(max_token: int, encoder: DualViewLM, of: str = "") -> None:
+    """Refuse a tokenizer that gives tokens which the LM has no embedding of.
+
+    Args:
+        max_token: the highest that it gives.
+        encoder: the LM.
+        of: the text that it is from, for the message: " for FILE".
+
+    Raises:
+        ValueError: they do not belong together.
+    """
+    num_embeddings = encoder.causal_lm.get_input_embeddings().num_embeddings
+    if max_token >= num_embeddings:
+        raise ValueError(
+            f"model.path: the tokenizer gives token {max_token}{of} and the LM has {num_embeddings} embeddings; "
+            "they do not belong together"
+        )

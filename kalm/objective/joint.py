@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from kalm.config import ObjectiveConfig
 from kalm.distributed import gather, world_size
 from kalm.model.dual_view_lm import DualViewLM
-from kalm.objective.divergence import Predictor, divergence_loss
+from kalm.objective.divergence import Predictor
 from kalm.objective.kale import KaleTerms, kale_terms
 from kalm.objective.label_counts import LabelCounts, QuestionCounts
 from kalm.objective.negatives import COUNTED, ContrastiveObjective, Sites
+from kalm.objective.teacher import base_teacher, taught
 from kalm.objective.triple_completion import triple_completion_loss
 from kalm.text.batch import Batch
 from kalm.text.question_batch import QuestionBatch
@@ -128,24 +129,9 @@ class JointObjective(nn.Module):
 
         Source: learning without forgetting (arXiv 1606.09282), with raw text in place of the new task's inputs.
         """
-        base = self.encoder if self.base is None else self.base
-
-        def base_logits(states: Tensor) -> Tensor:
-            with base.as_base():
-                return base.logits(states)
-
-        with torch.no_grad(), base.as_base():
-            base_states = base.states_at(text.input_ids, text.label_positions)
+        target = base_teacher(self.encoder, self.base).at(text.input_ids, text.label_positions)
         states = self.encoder.states_at(text.input_ids, text.label_positions)
-        config = self.config.retention
-        return world_size() * divergence_loss(
-            Predictor(states, self.encoder.logits),
-            Predictor(base_states, base_logits),
-            direction=config.direction,
-            temperature=config.temperature,
-            top_k=config.top_k,
-            **labels._asdict(),
-        )
+        return taught(Predictor(states, self.encoder.logits), target, labels, self.config.retention)
 
     def questions(self, batch: QuestionBatch, counts: QuestionCounts) -> KaleTerms:
         """This batch's share of the terms of weight > 0."""

@@ -1,7 +1,5 @@
 """Rationales, internalised: what the LM loses on questions without and with them."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import torch
@@ -10,8 +8,9 @@ from torch import Tensor
 from kalm.config import KaleConfig, Teacher
 from kalm.distributed import world_size
 from kalm.model.dual_view_lm import DualViewLM
-from kalm.objective.divergence import Predictor, divergence_loss
+from kalm.objective.divergence import Predictor
 from kalm.objective.label_counts import LabelCounts, QuestionCounts
+from kalm.objective.teacher import FrozenLM, base_teacher, taught
 from kalm.objective.triple_completion import triple_completion_loss
 from kalm.text.question_batch import QuestionBatch
 
@@ -52,7 +51,10 @@ def kale_terms(
     if config.kl_weight > 0 or config.answer_weight > 0:
         compared, answered = _states(encoder, batch.plain_ids, batch.compared_positions, batch.answer_positions)
         if config.kl_weight > 0:
-            divergence = _divergence(encoder, base, compared, batch, counts.compared, config)
+            is_base = config.teacher is Teacher.base
+            teacher = base_teacher(encoder, base) if is_base else FrozenLM(encoder, encoder.without_dropout)
+            target = teacher.at(batch.explained_ids, batch.explained_compared_positions)
+            divergence = taught(Predictor(compared, encoder.logits), target, counts.compared, config)
         if config.answer_weight > 0:
             answer = _next_token_loss(encoder, answered, batch.answers, counts.answers)
     answer_with_rationale = rationale = None
@@ -71,32 +73,6 @@ def _states(encoder: DualViewLM, input_ids: tuple[Tensor, ...], *positions: Tens
     """At several lists of positions, of one pass."""
     states = encoder.states_at(input_ids, torch.cat(positions))
     return torch.split(states, [len(some) for some in positions])
-
-
-def _divergence(
-    encoder: DualViewLM, base: DualViewLM | None, states: Tensor, batch: QuestionBatch, counts: LabelCounts,
-    config: KaleConfig,
-) -> Tensor:  # fmt: skip
-    teacher = encoder
-    as_teacher: Callable[[], AbstractContextManager[None]] = encoder.without_dropout
-    if config.teacher is Teacher.base:
-        teacher = encoder if base is None else base
-        as_teacher = teacher.as_base
-
-    def teacher_logits(states: Tensor) -> Tensor:
-        with as_teacher():
-            return teacher.logits(states)
-
-    with torch.no_grad(), as_teacher():
-        teacher_states = teacher.states_at(batch.explained_ids, batch.explained_compared_positions)
-    return world_size() * divergence_loss(
-        Predictor(states, encoder.logits),
-        Predictor(teacher_states, teacher_logits),
-        direction=config.direction,
-        temperature=config.temperature,
-        top_k=config.top_k,
-        **counts._asdict(),
-    )
 
 
 def _next_token_loss(encoder: DualViewLM, states: Tensor, labels: Tensor, counts: LabelCounts) -> Tensor:

@@ -122,7 +122,7 @@ class Examinee:
             for start in range(0, len(places), CHOICES_AT_ONCE):
                 block = slice(start, start + CHOICES_AT_ONCE)
                 scores[places[block]] = text_scores(
-                    self._encoder, _rows(prompts, prompt_of[block]), tree, places[block], BETA, self._config.ranking
+                    self._encoder, prompts.select(prompt_of[block]), tree, places[block], BETA, self._config.ranking
                 )
                 progress.advance(len(places[block]))
         return scores
@@ -163,7 +163,7 @@ class Examinee:
                 written = decode(
                     self._encoder,
                     self._run.tokenizer,
-                    _rows(prompts, block),
+                    prompts.select(block),
                     names=options.trie if is_named else None,
                     num_beams=config.num_beams,
                     num_answers=num_answers,
@@ -176,8 +176,3 @@ class Examinee:
                 progress.advance(len(block))
         of_row = dict(zip(asked.tolist(), place_of.tolist(), strict=True))
         return [found[of_row[row]] if row in of_row else [] for row in range(len(items))]
-
-
-def _rows(prompts: RaggedArray, rows: Ids) -> RaggedArray:
-    values, lengths = prompts.take(rows)
-    return RaggedArray.from_lengths(values.astype(np.int32), lengths)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kalm.evaluation.markdown import markdown_table
-from kalm.evaluation.report import print_columns
+from kalm.evaluation.report import low_high
 from kalm.evaluation.sections import Table
 from kalm.rationale.question import Kind
 
@@ -20,11 +20,6 @@ MEASURE = {
 def tables(result: Result) -> list[Table]:
     made = [*_kinds(result["kinds"]), *_known(result.get("known")), *_set_apart(result["kinds"])]
     return [table for table in made if table.rows]
-
-
-def print_tables(made: Sequence[Table]) -> None:
-    for table in made:
-        print_columns(table.title, table.header, [[str(cell) for cell in row] for row in table.rows], table.caption)
 
 
 def as_markdown(title: str, words: str, made: Sequence[Table]) -> str:
@@ -46,8 +41,8 @@ def _kinds(kinds: Mapping[str, Result]) -> Iterator[Table]:
         words = kind.replace("_", " ")
         is_short = kind == Kind.short_answer.value
         rows = [
-            [name, str(len(system["runs"])), f"{system['mean']:.3f}", _interval(system["interval"]),
-             _span(system["lowest"], system["highest"]) if len(system["runs"]) > 1 else "–",
+            [name, str(len(system["runs"])), f"{system['mean']:.3f}", low_high(system["interval"]),
+             low_high((system["lowest"], system["highest"])) if len(system["runs"]) > 1 else "–",
              *(f"{system[key]:.3f}" for key in (("any", "recall", "f1", "invalid") if is_short else ()))]
             for name, system in found["systems"].items()
         ]  # fmt: skip
@@ -62,9 +57,9 @@ def _differences(found: Result, measure: str, words: str) -> Table:
     rows = []
     for name, less in found["differences"].items():
         by_seed, test = less["by_seed"], less["mcnemar"]
-        spread = "–" if by_seed is None or len(by_seed) < 2 else _span(min(by_seed), max(by_seed), "+")
-        rows.append([name, f"{less['difference']:+.3f}", _interval(less["interval"], "+"), spread,
-                     _interval(less["interval_over_seeds"], "+"),
+        spread = "–" if by_seed is None or len(by_seed) < 2 else low_high((min(by_seed), max(by_seed)), sign="+")
+        rows.append([name, f"{less['difference']:+.3f}", low_high(less["interval"], sign="+"), spread,
+                     low_high(less["interval_over_seeds"], sign="+"),
                      "–" if test is None else f"{test['p_value']:.2g}"])  # fmt: skip
     header = ["system", measure, "95 % over questions", "lowest - highest seed", "95 % over seeds", "p"]
     caption = (
@@ -105,12 +100,4 @@ def _set_apart(kinds: Mapping[str, Result]) -> Iterator[Table]:
 
 
 def _share(found: Result | None) -> tuple[str, str]:
-    return ("–", "–") if found is None else (f"{found['value']:.3f}", _interval(found["interval"]))
-
-
-def _interval(low_high: Sequence[float] | None, sign: str = "") -> str:
-    return "–" if low_high is None else _span(low_high[0], low_high[1], sign)
-
-
-def _span(low: float, high: float, sign: str = "") -> str:
-    return f"{low:{sign}.3f} - {high:{sign}.3f}"
+    return ("–", "–") if found is None else (f"{found['value']:.3f}", low_high(found["interval"]))

@@ -1,7 +1,6 @@
 """Ask every system the same questions, compare them, and leave answers, metrics, a table and sections of pages."""
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ import torch
 
 from kalm.config import Decoding, QaConfig
 from kalm.evaluation.loaded_run import LoadedRun, load_run, load_untrained
-from kalm.evaluation.sections import Section, Table, publish
+from kalm.evaluation.report import print_section_tables
+from kalm.evaluation.sections import Section, Table, publish, section_name
 from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.kgqa.likelihood import SCORE
 from kalm.kgqa.lines import Line
@@ -22,7 +22,6 @@ from kalm.qa.known import KnownFacts
 from kalm.qa.questions import Item, read_items
 from kalm.qa.summary import summarise
 from kalm.qa.systems import Member, System, find_folders, group_runs
-from kalm.text.token_table import data_digests
 
 RESULT, LINES, TABLE = "qa.json", "qa.jsonl", "qa.md"
 
@@ -58,10 +57,10 @@ def compare(config: QaConfig) -> dict[str, Any]:
     title, words = f"Questions without rationale: {qa.name}", _in_words(result["protocol"])
     _store(out, result, lines, report.as_markdown(title, words, made))
     print(title)
-    report.print_tables(made)
+    print_section_tables(made)
     print(f"files: {out / RESULT}, {LINES}, {TABLE}")
     if config.page:
-        name = re.sub(r"[^\w.]+|__+", "-", f"qa-{config.name or qa.stem}", flags=re.ASCII).strip("-")
+        name = section_name(f"qa-{config.name or qa.stem}")
         parts: list[str | Table] = [words, *made]
         for folder in folders:
             publish(folder, Section(name=name, title=title, step=steps[folder], parts=parts))
@@ -98,7 +97,7 @@ class Exam:
 
     def _check_graph(self, run: LoadedRun) -> None:
         """Read the questions with the first run's graph; it must be that of all."""
-        digests = data_digests(run.graph)
+        digests = run.description["data"]  # load_run has held them against the graph
         if self._first is None:
             self._first, self._digests = run.folder, digests
             self._link(run.graph)

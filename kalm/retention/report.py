@@ -1,18 +1,20 @@
 """The tables of a retention result, printed and on the run's page."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-from kalm.evaluation.report import low_high, print_columns
+from kalm.evaluation.report import low_high, print_section_tables
 from kalm.evaluation.sections import Section, Table
 
 HEADER = ("", "base", "tuned", "tuned less base", "95 %", "McNemar's p")
 
 
 def print_tables(name: str, result: dict[str, Any]) -> None:
-    for table in tables(result, by_subject=False):
-        title = f"{table.title}: {name}, step {result['step']}"
-        print_columns(title, table.header, [[str(cell) for cell in row] for row in table.rows], table.caption)
+    print_section_tables(
+        replace(table, title=f"{table.title}: {name}, step {result['step']}")
+        for table in tables(result, by_subject=False)
+    )
 
 
 def section(result: dict[str, Any]) -> Section:

@@ -60,6 +60,11 @@ class RaggedArray:
         lengths = self.lengths_of(rows) if lengths is None else lengths
         return self.values[run_positions(self.offsets[rows], lengths)].astype(np.int64), lengths
 
+    def select(self, rows: Ids, lengths: Ids | None = None) -> "RaggedArray":
+        """The rows as an array of their own; with `lengths` only the first so many values of each."""
+        values, lengths = self.take(rows, lengths)
+        return RaggedArray.from_lengths(values.astype(np.int32), lengths)
+
     def distinct(self, rows: Ids) -> tuple[Ids, Ids]:
         """Which of the rows differ: the first row of each content, and for every row the place of its content there.
 

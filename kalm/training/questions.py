@@ -11,7 +11,7 @@ from kalm.config import Config, KaleConfig
 from kalm.distributed import barrier, faults_shared, rank, world_size
 from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.model.dual_view_lm import DualViewLM
-from kalm.model.loading import max_positions
+from kalm.model.loading import check_tokens, max_positions
 from kalm.provenance import file_digest
 from kalm.rationale.record import Rationale, read_rationales
 from kalm.rationale.resuming import graph_digest
@@ -105,10 +105,7 @@ def load_questions(
     if len(table) == 0:
         raise ValueError(f"{KEY}: {kale.rationales} has no record with status ok{_in_words(table.counts)}; "
                          "launch/rationales.py says why in its summary")  # fmt: skip
-    num_embeddings = encoder.causal_lm.get_input_embeddings().num_embeddings
-    if table.max_token >= num_embeddings:
-        raise ValueError(f"model.path: the tokenizer gives token {table.max_token} for {kale.rationales} and the LM "
-                         f"has {num_embeddings} embeddings; they do not belong together")  # fmt: skip
+    check_tokens(table.max_token, encoder, of=f" for {kale.rationales}")
     limit = max_positions(encoder)
     # the last token of an answer is not read
     fits = np.flatnonzero(table.longest - 1 <= (np.inf if limit is None else limit))

@@ -13,7 +13,7 @@ from kalm.composition import texts_beside_graph
 from kalm.config import AdapterInit, Config
 from kalm.distributed import broadcast, faults_shared, rank, world_size
 from kalm.model.dual_view_lm import DualViewLM
-from kalm.model.loading import max_positions
+from kalm.model.loading import check_tokens, max_positions
 from kalm.model.null_space import null_space_factors, set_first_factors
 from kalm.text.raw_text import cut_windows, drawn_windows, read_tokens
 from kalm.training.text_windows import TextWindows
@@ -82,8 +82,5 @@ def _factors(config: Config, tokenizer: PreTrainedTokenizerFast, encoder: DualVi
 
 def _read(path: Path, tokenizer: PreTrainedTokenizerFast, encoder: DualViewLM, key: str) -> NDArray[np.int32]:
     tokens = read_tokens(path, tokenizer, key)
-    num_embeddings = encoder.causal_lm.get_input_embeddings().num_embeddings
-    if tokens.max() >= num_embeddings:
-        raise ValueError(f"model.path: the tokenizer gives token {tokens.max()} for {path} and the LM has "
-                         f"{num_embeddings} embeddings; they do not belong together")  # fmt: skip
+    check_tokens(int(tokens.max()), encoder, of=f" for {path}")
     return tokens

@@ -13,7 +13,7 @@ from kalm.distributed import barrier, broadcast, rank, world_size
 from kalm.graph.coverage import coverage, shown
 from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.model.dual_view_lm import DualViewLM
-from kalm.model.loading import build_encoder, load_saved_tokenizer, load_tokenizer, max_positions
+from kalm.model.loading import build_encoder, check_tokens, load_saved_tokenizer, load_tokenizer, max_positions
 from kalm.objective.joint import JointObjective
 from kalm.objective.negatives import ContrastiveObjective
 from kalm.text.token_table import TokenTable, cached_token_table
@@ -128,12 +128,7 @@ def check_table(table: TokenTable, encoder: DualViewLM, config: Config) -> None:
             f"{table.max_length} tokens and the LM takes {limit}; lower it, or template.max_name_tokens"
             + (f", or set model.scratch.max_length={table.max_length} or more" if is_scratch else "")
         )
-    num_embeddings = encoder.causal_lm.get_input_embeddings().num_embeddings
-    if table.max_token >= num_embeddings:
-        raise ValueError(
-            f"model.path: the tokenizer gives token {table.max_token} and the LM has {num_embeddings} embeddings; "
-            "they do not belong together"
-        )
+    check_tokens(table.max_token, encoder)
 
 
 def _needs_copy(config: Config, encoder: DualViewLM) -> bool:
