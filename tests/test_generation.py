@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from conftest import made_decisive
 from hypothesis import given
 from hypothesis import strategies as st
 from test_dual_view_lm import FAMILIES, SMALL
@@ -27,12 +28,7 @@ WIDE_FAMILIES = {
 
 def random_encoder(config) -> DualViewLM:
     torch.manual_seed(0)
-    encoder = DualViewLM(AutoModelForCausalLM.from_config(config), dropout=0.5).eval()
-    with torch.no_grad():
-        for parameter in encoder.parameters():  # fresh weights are so small that every text is as likely
-            if parameter.dim() > 1:
-                parameter.mul_(5)
-    return encoder
+    return made_decisive(DualViewLM(AutoModelForCausalLM.from_config(config), dropout=0.5).eval())
 
 
 @torch.no_grad()

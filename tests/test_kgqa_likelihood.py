@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import NAMES, make_encoder
+from conftest import NAMES, made_decisive, make_encoder
 
 from kalm.config import QaTask
 from kalm.kgqa.asked import Asked, ask_entities
@@ -21,12 +21,7 @@ BETAS = pytest.mark.parametrize("beta", [1.0, 0.5, 0.0])  # mean per token; betw
 
 @pytest.fixture(scope="module")
 def wide_encoder(tokenizer):
-    encoder = make_encoder(tokenizer)
-    with torch.no_grad():
-        for parameter in encoder.parameters():  # fresh weights are so small that every text is as likely
-            if parameter.dim() > 1:
-                parameter.mul_(5)
-    return encoder
+    return made_decisive(make_encoder(tokenizer))
 
 
 @torch.no_grad()

@@ -1,8 +1,8 @@
 """Questions in natural language from files."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from kalm.kgqa.question_lines import WITH_ANSWERS, read_question_lines
 from kalm.kgqa.scoring import Vocabulary
 
 TASK = "question"
+T = TypeVar("T")
 _FREEBASE = "www.freebase.com"
 
 
@@ -58,7 +59,7 @@ _SHOWN = {
 }
 
 
-def sample_questions(asked: list[Asked], size: int | None, seed: int) -> list[Asked]:
+def sample_questions(asked: list[T], size: int | None, seed: int) -> list[T]:
     """At most `size` of them in their order, drawn without repetition, those set apart among them."""
     if size is None or size >= len(asked):
         return asked
@@ -71,16 +72,21 @@ def _read_answers(path: Path, account: Account, entities: Vocabulary) -> Iterato
         topics = [entities.named(name) for name in names]
         meant = [entities.named(answer) for answer in answers]
         # a name of several entities is right for each of them: the file does not say which is meant
-        known = tuple(dict.fromkeys(place for ids in meant for place in ids))
+        known = each_once(meant)
         yield Asked(
             task=TASK,
             number=line,
             text=text,
-            topics=tuple(dict.fromkeys(place for ids in topics for place in ids)),
+            topics=each_once(topics),
             known=known,
             num_lost=sum(not ids for ids in meant),
             status=_status(all(topics), bool(known)),
         )
+
+
+def each_once(groups: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """All entities of the groups in their order."""
+    return tuple(dict.fromkeys(entity for group in groups for entity in group))
 
 
 def _read_simplequestions(path: Path, account: Account, graph: KnowledgeGraph) -> Iterator[Asked]:

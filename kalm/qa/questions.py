@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.kgqa.asked import NO_ANSWER, NO_TOPIC, SCORED, Asked
-from kalm.kgqa.question_files import TASK
+from kalm.kgqa.question_files import TASK, each_once, sample_questions
 from kalm.kgqa.scoring import Vocabulary
 from kalm.rationale.question import Kind, Question, read_questions
 
@@ -34,11 +32,9 @@ def read_items(
     questions = list(read_questions(path))
     if not questions:
         raise ValueError(f"{path}: the file has no question")
-    rows = np.arange(len(questions))
-    if num_questions is not None and num_questions < len(rows):
-        rows = np.sort(np.random.default_rng(seed).choice(rows, num_questions, replace=False))
     place_of = {label: place for place, label in enumerate(graph.entity_labels)}
-    return [Item(questions[row], _asked(questions[row], entities, place_of)) for row in rows.tolist()]
+    drawn = sample_questions(questions, num_questions, seed)
+    return [Item(question, _asked(question, entities, place_of)) for question in drawn]
 
 
 def _asked(question: Question, entities: Vocabulary, place_of: Mapping[str, int]) -> Asked:
@@ -46,14 +42,14 @@ def _asked(question: Question, entities: Vocabulary, place_of: Mapping[str, int]
     topics = _named(question.links or (), entities, place_of)
     texts = question.answers if question.answer_links is None else question.answer_links
     meant = _named(texts, entities, place_of) if is_short else []
-    known = _each_once(meant)
+    known = each_once(meant)
     status = SCORED
     if is_short and not all(topics):
         status = NO_TOPIC
     elif not question.answers or (is_short and not known):
         status = NO_ANSWER
     return Asked(
-        task=TASK, number=question.number, text=question.text, topics=_each_once(topics), known=known,
+        task=TASK, number=question.number, text=question.text, topics=each_once(topics), known=known,
         num_lost=sum(not ids for ids in meant), status=status,
     )  # fmt: skip
 
@@ -65,7 +61,3 @@ def _named(texts: Sequence[str], entities: Vocabulary, place_of: Mapping[str, in
         label = place_of.get(text)
         found.append(entities.named(text) or (() if label is None else (label,)))
     return found
-
-
-def _each_once(groups: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    return tuple(dict.fromkeys(place for ids in groups for place in ids))

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from kalm.config import Answers
 from kalm.evaluation.encoding import batches_by_cost
-from kalm.evaluation.generation import next_token_log_probabilities
+from kalm.evaluation.generation import check_finite, next_token_log_probabilities
 from kalm.evaluation.paired import accuracy, compare_accuracy
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.model.loading import max_positions
@@ -144,8 +144,7 @@ def _score(encoder: DualViewLM, rows: Sequence[_Row], batch_tokens: int, logit_m
         states = encoder.states(padded.to(device)).flatten(0, 1)[torch.from_numpy(used).to(device)]
         steps = next_token_log_probabilities(encoder, states, source_of, labels.take(chosen)[0], logit_memory_mib)
         scores[chosen] = np.add.reduceat(steps, counts.cumsum() - counts)
-    if not np.isfinite(scores).all():
-        raise ValueError("the model gives log-probabilities that are not finite (nan or inf); train it again")
+    check_finite(scores)
     return scores
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
 from kalm.evaluation.encoding import batches_by_cost
-from kalm.evaluation.generation import next_token_log_probabilities
+from kalm.evaluation.generation import check_finite, next_token_log_probabilities
 from kalm.evaluation.paired import compare_ratio, ratio
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.progress import Progress
@@ -117,8 +117,7 @@ def score_windows(
         states = encoder.states(read).flatten(0, 1)[places]
         steps = next_token_log_probabilities(encoder, states, np.arange(len(labels)), labels, logit_memory_mib)
         nats[batch] = -np.add.reduceat(steps, counts.cumsum() - counts)
-    if not np.isfinite(nats).all():
-        raise ValueError("the model gives log-probabilities that are not finite (nan or inf); train it again")
+    check_finite(nats)
     return nats
 
 
