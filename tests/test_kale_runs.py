@@ -22,7 +22,7 @@ STEPS = ["training.log_every_steps=1", "training.max_steps=6", "training.learnin
 def record(number: int, digest: str, **changes) -> dict:
     asked = ASKED[number % len(ASKED)]
     return {"number": number, "kind": "short_answer", "question": asked.question, "choices": [], "status": "ok",
-            "answers": list(asked.answers), "rationale": asked.rationale, "digests": {"graph": digest},
+            "told_answers": list(asked.answers), "rationale": asked.rationale, "digests": {"graph": digest},
             **changes}  # fmt: skip
 
 

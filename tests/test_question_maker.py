@@ -1,6 +1,7 @@
 """Questions made from a graph: their answers against a loop over triples, wordings held out, and the command."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from rationale_config import questions_config
 from kalm.kgqa.question_lines import read_question_lines
 from kalm.rationale.phrases import phrases_of
 from kalm.rationale.question_maker import draw_questions, make_questions
-from kalm.rationale.wording import TOPIC, split_wordings, wordings
+from kalm.rationale.wording import TOPIC, phrasings, split_wordings
 
 SIZES = ["num_train=4", "num_valid=2", "num_test=2"]
 
@@ -49,15 +50,24 @@ def test_answers_are_all_that_the_walk_reaches(toy_graph, tmp_path, hops):
 
 def test_each_split_is_asked_in_wordings_of_its_own(toy_graph):
     phrases = phrases_of(toy_graph, {})
-    found = wordings((0, 3), phrases, ["what are {asked}", "name {asked}"])
-    assert len(found) == len(set(found)) == 2 * 3 * 3
+    frames = ["what are {asked}", "name {asked}", "list {asked}", "tell me {asked}", "show {asked}"]
+    walk = (0, 3)
+    found = phrasings(walk, phrases)
+    assert len(found) == len(set(found)) == 3 * 3
     assert all(words.count(TOPIC) == 1 for words in found)
-    split = split_wordings(found, 0.2, "0")
-    assert [len(split[name]) for name in ("train", "valid", "test")] == [12, 3, 3]
-    assert sorted(sum(split.values(), [])) == sorted(found)
-    assert split == split_wordings(found, 0.2, "0") != split_wordings(found, 0.2, "1")
-    with pytest.raises(ValueError, match="at least 3 are needed"):
-        split_wordings(found[:2], 0.2, "0")
+    split = split_wordings(walk, phrases, frames, 0.25, 0)
+    assert [len(split[name]) for name in ("train", "valid", "test")] == [3 * 5, 1 * 2, 1 * 2]
+    for parts in (found, [frame.removesuffix("{asked}") for frame in frames]):
+        used = {name: {part for part in parts for words in split[name] if part in words} for name in split}
+        assert set.union(*used.values()) == set(parts)
+        assert sum(map(len, used.values())) == len(parts)  # none in two splits
+    assert split == split_wordings(walk, phrases, frames, 0.25, 0) != split_wordings(walk, phrases, frames, 0.25, 1)
+    # too few frames: all splits have them
+    split = split_wordings(walk, phrases, frames[:2], 0.25, 0)
+    assert [len(split[name]) for name in ("train", "valid", "test")] == [2 * 5, 2 * 2, 2 * 2]
+    two = [replace(phrase, ask_tail=phrase.ask_tail[:1], ask_head=phrase.ask_head[:2]) for phrase in phrases]
+    with pytest.raises(ValueError, match="at least 3 of one are needed"):
+        split_wordings(walk, two, frames[:2], 0.25, 0)
 
 
 def test_the_files_can_be_read_and_are_the_same_again(tmp_path, capsys):

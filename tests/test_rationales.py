@@ -66,16 +66,20 @@ def test_each_question_has_its_record_and_reason(folder, capsys):
                                   "inverse": [True]}]  # fmt: skip
     # the answers that are one entity have paths, and their facts stand there once
     assert found[1]["rationale"] == "Ann is fond of a cat. Ann is fond of a fox."
+    assert found[1]["told_answers"] == ["a cat", "a fox"]
     assert [link["entities"] for link in found[1]["answer_links"]] == [["cat"], ["fox"], ["dog", "dog2"], []]
     assert found[2]["rationale"].startswith("a fox eats a hen. a hen eats ivy.")
     assert "'a stone'" in found[3]["reason"]
     assert summary["statuses"] == dict(Counter(STATUSES)) | {"ok": 3}
     assert (summary["questions"], summary["share_naming_answer"]) == (9, 1.0)
+    assert (summary["told_answers"], summary["answers_of_ok"]) == (5, 7)
     assert summary["answers"] == {"no entity": 2, "one entity": 8, "several entities": 2}
     assert json.loads((folder / "out.jsonl.summary.json").read_text())["statuses"] == summary["statuses"]
     assert "ambiguous_answer" in capsys.readouterr().out
     # what is not ok never comes to training
-    assert [rationale.number for rationale in read_rationales(folder / "out.jsonl")] == [0, 1, 2]
+    trained = list(read_rationales(folder / "out.jsonl"))
+    assert [rationale.number for rationale in trained] == [0, 1, 2]
+    assert [rationale.answers for rationale in trained] == [("Ann",), ("a cat", "a fox"), ("a hen", "ivy")]
 
 
 @pytest.mark.parametrize("search", ["breadth_first", "astar"])
@@ -167,6 +171,28 @@ def test_paths_that_fall_short_are_told_if_asked_for(folder):
     make(folder, "paths.max_hops=1", "paths.partial=true", "overwrite=true")
     (record,) = records(folder)
     assert (record["status"], record["is_partial"], record["names_answer"]) == ("ok", True, False)
+    assert record["told_answers"] == ["ivy"]
+
+
+@pytest.mark.parametrize(
+    ("question", "overrides", "told"),
+    [
+        ({"answers": ["a fox", "a cat"]}, ["paths.max_answers=1"], ["a fox"]),
+        ({"answers": ["a fox", "a cat"]}, ["paths.max_paths=1", "paths.per_answer=1"], ["a fox"]),
+        ({"answers": ["ivy", "a cat"]}, ["paths.max_hops=1"], ["a cat"]),
+        ({"answers": ["the grey one", "the red one"], "answer_links": ["rock", "fox"]}, [], ["the red one"]),
+        # which name belongs to which answer is not told
+        ({"answers": ["some animals", "a rock"], "answer_links": ["fox"]}, [], ["some animals", "a rock"]),
+        ({"answers": ["A fox, not a rock."], "kind": "free_answer"}, [], ["A fox, not a rock."]),
+    ],
+)
+def test_answers_that_no_path_is_told_of_are_not_trained_on(folder, question, overrides, told):
+    (folder / "qa.jsonl").write_text(json.dumps({"question": "what does Ann like", "links": ["ann"], **question}))
+    make(folder, f"qa={folder / 'qa.jsonl'}", *overrides)
+    (record,) = records(folder)
+    assert (record["status"], record["answers"], record["told_answers"]) == ("ok", question["answers"], told)
+    (trained,) = read_rationales(folder / "out.jsonl")
+    assert list(trained.answers) == told
 
 
 def test_several_paths_are_chosen_shortest_first(folder):
@@ -323,7 +349,7 @@ def test_a_record_that_is_none_is_named(tmp_path):
     path = tmp_path / "out.jsonl"
     digests = '"digests": {"graph": "a"}'
     path.write_text(
-        f'{{"status": "no_path", {digests}}}\n{{"status": "ok", "rationale": " ", "answers": ["x"], {digests}}}\n'
+        f'{{"status": "no_path", {digests}}}\n{{"status": "ok", "rationale": " ", "told_answers": ["x"], {digests}}}\n'
     )
     with pytest.raises(ValueError, match=r"out\.jsonl:2: no record.*without rationale"):
         list(read_rationales(path))

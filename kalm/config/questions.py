@@ -22,7 +22,7 @@ class QuestionsConfig:
     max_answers: int  # of a question; and entities on its way
     frames: list[str]  # how a question begins; {asked} is what it asks for
     phrases: dict[str, Phrase]  # relation name or label -> its words; the others follow from the relation's own
-    held_out: float  # share of the wordings of each kind of question that test alone has, and as many valid
+    held_out: float  # share of frames, and of what phrases make of each kind of question, that test alone has; so valid
     seed: int  # of every draw
     debug: bool  # show tracebacks
 

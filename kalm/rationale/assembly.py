@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kalm.config import RationalesConfig, Writer
+from kalm.distributed import threads_of_process
 from kalm.graph.adjacency import build_adjacency
 from kalm.graph.knowledge_graph import KnowledgeGraph, Triples
 from kalm.graph.path_choice import relation_rarity
@@ -22,6 +23,8 @@ from kalm.rationale.path_chooser import PathChooser
 from kalm.rationale.phrases import phrases_of
 from kalm.rationale.support import Support
 from kalm.rationale.verbaliser import Verbaliser
+
+MAX_THREADS = 8  # of the search; each has 16 bytes per entity of its own
 
 
 def build_maker(config: RationalesConfig, graph: KnowledgeGraph, out: Path) -> tuple[Maker, int]:
@@ -44,7 +47,7 @@ def build_maker(config: RationalesConfig, graph: KnowledgeGraph, out: Path) -> t
     maker = Maker(
         graph=graph,
         linker=linker,
-        finder=PathFinder(adjacency, limits=limits, search=search),
+        finder=PathFinder(adjacency, limits=limits, search=search, num_threads=min(MAX_THREADS, threads_of_process())),
         paths=paths,
         chooser=PathChooser(paths, relation_rarity(adjacency), embeddings),
         verbaliser=Verbaliser(graph.entity_names, phrases_of(graph, config.phrases)),

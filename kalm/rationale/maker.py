@@ -10,8 +10,9 @@ from kalm.config import PathsConfig
 from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.graph.paths import Found, Kind, PathFinder, PathQuestion
 from kalm.rationale.generators import Generator, Task, Written
-from kalm.rationale.linking import Linker
+from kalm.rationale.linking import Link, Linker
 from kalm.rationale.path_chooser import PathChooser
+from kalm.rationale.question import Kind as QuestionKind
 from kalm.rationale.question import Question
 from kalm.rationale.record import Case
 from kalm.rationale.status import Status
@@ -88,16 +89,19 @@ class Maker:
         asked = [PathQuestion(_starts(case), [goal]) for case, own in zip(cases, goals, strict=True) for goal in own]
         found = self.finder.find_all(asked)
         for case, own, vector in zip(cases, goals, encoded, strict=True):
-            self._choose(case, [next(found) for _ in own], vector)
+            self._choose(case, own, [next(found) for _ in own], vector)
 
-    def _choose(self, case: Case, found: Sequence[Found], vector: NDArray[np.float32] | None) -> None:
+    def _choose(
+        self, case: Case, goals: Sequence[int], found: Sequence[Found], vector: NDArray[np.float32] | None
+    ) -> None:
         """Whole paths, else partial ones where they are asked for."""
-        case.paths = self.chooser.choose([answer.paths for answer in found], vector)
-        if case.paths:
-            return
-        case.paths = self.chooser.choose([answer.partial for answer in found], vector)
-        case.is_partial = bool(case.paths)
-        if case.is_partial and self.paths.partial:
+        told = self.chooser.choose([answer.paths for answer in found], vector)
+        if not told:
+            told = self.chooser.choose([answer.partial for answer in found], vector)
+            case.is_partial = bool(told)
+        case.paths = [path for _, path in told]
+        if told and (self.paths.partial or not case.is_partial):
+            case.told_answers = _told_answers(case, {goals[answer] for answer, _ in told})
             return
         kinds = {answer.kind for answer in found}
         stopped = Kind.expansions_exhausted in kinds
@@ -152,4 +156,18 @@ def _starts(case: Case) -> list[int]:
 
 def _goals(case: Case) -> list[int]:
     """The answers that are one entity."""
-    return list(dict.fromkeys(link.entity_ids[0] for link in case.linked.answers if len(link.entity_ids) == 1))
+    return list(dict.fromkeys(link.entity_ids[0] for link in case.linked.answers if _is_goal(link)))
+
+
+def _is_goal(link: Link) -> bool:
+    return len(link.entity_ids) == 1
+
+
+def _told_answers(case: Case, told: set[int]) -> tuple[str, ...]:
+    """The answers whose entities are told of; all, where an entity is not that of one answer alone."""
+    answers, links = case.question.answers, case.linked.answers
+    if case.question.kind is QuestionKind.free_answer or len(links) != len(answers):
+        return answers
+    return tuple(
+        answer for answer, link in zip(answers, links, strict=True) if _is_goal(link) and link.entity_ids[0] in told
+    )

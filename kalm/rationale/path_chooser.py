@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import zip_longest
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,13 @@ from kalm.config import PathsConfig
 from kalm.graph.path import Path
 from kalm.graph.path_choice import ChoiceWeights, choose_paths, question_cosines
 from kalm.rationale.embeddings import RunEmbeddings
+
+
+class Told(NamedTuple):
+    """A path that is told, and the answer that it was searched for."""
+
+    answer: int  # place among the answers
+    path: Path
 
 
 class PathChooser:
@@ -31,10 +39,13 @@ class PathChooser:
         """What `choose` compares paths with, of each question; None where cosines do not count."""
         return [None] * len(texts) if self._embeddings is None else list(self._embeddings.encode(texts).numpy())
 
-    def choose(self, by_answer: Sequence[Sequence[Path]], question: NDArray[np.float32] | None) -> list[Path]:
+    def choose(self, by_answer: Sequence[Sequence[Path]], question: NDArray[np.float32] | None) -> list[Told]:
         """Of each answer's paths, which stand in their order, those that are told; at most `max_paths`."""
-        chosen = [self._of_answer(paths, question) for paths in by_answer if paths]
-        in_turn = [path for row in zip_longest(*chosen) for path in row if path is not None]
+        chosen = [
+            [Told(answer, path) for path in self._of_answer(paths, question)]
+            for answer, paths in enumerate(by_answer) if paths
+        ]  # fmt: skip
+        in_turn = [told for row in zip_longest(*chosen) for told in row if told is not None]
         return in_turn[: self._config.max_paths]
 
     def _of_answer(self, paths: Sequence[Path], question: NDArray[np.float32] | None) -> Sequence[Path]:

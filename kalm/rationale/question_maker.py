@@ -14,7 +14,7 @@ from kalm.graph.knowledge_graph import SPLITS, KnowledgeGraph
 from kalm.kgqa.question_lines import without_brackets
 from kalm.provenance import write_json, write_text
 from kalm.rationale.phrases import phrases_of
-from kalm.rationale.wording import TOPIC, Walk, split_wordings, wordings
+from kalm.rationale.wording import TOPIC, Walk, split_wordings
 from kalm.text.ragged import Ids
 
 MAX_VAIN = 5_000  # draws in a row that give no new question, after which the graph has few more
@@ -150,9 +150,8 @@ def _draw(tails: Tails, hops: int, max_answers: int, generator: np.random.Genera
 def _line(
     asked: Asked, split: str, graph: KnowledgeGraph, phrases: Sequence[Phrase], config: QuestionsConfig, number: int
 ) -> str:
-    found = wordings(asked.walk, phrases, config.frames)
-    of_split = split_wordings(found, config.held_out, f"{config.seed} {asked.walk}")[split]
-    wording = random.Random(f"{config.seed} {number}").choice(of_split)
+    of_split = split_wordings(asked.walk, phrases, config.frames, config.held_out, config.seed)
+    wording = random.Random(f"{config.seed} {number}").choice(of_split[split])
     question = wording.replace(TOPIC, f"[{graph.entity_names[asked.topic]}]")
     return f"{question}\t{'|'.join(graph.entity_names[entity] for entity in asked.answers)}\n"
 

@@ -25,6 +25,7 @@ class Case:
         status, reason: `ok` as long as nothing is wrong.
         paths: for the rationale, the best of each answer first.
         is_partial: they end short of the answers.
+        told_answers: those that the paths are of; the others' facts are not told.
         rationale: judged good, else empty.
         rejected: what was written and judged otherwise.
         names_answer: whether the rationale holds an answer's name.
@@ -37,6 +38,7 @@ class Case:
     reason: str = ""
     paths: Sequence[Path] = ()
     is_partial: bool = False
+    told_answers: tuple[str, ...] = ()
     rationale: str = ""
     rejected: str = ""
     names_answer: bool = False
@@ -69,6 +71,7 @@ def as_record(
         "answer_links": [_as_json(link, graph) for link in case.linked.answers],
         "paths": [_path(path, graph) for path in case.paths],
         "is_partial": case.is_partial,
+        "told_answers": list(case.told_answers),
         "rationale": case.rationale,
         "rejected": case.rejected,
         "names_answer": case.names_answer,
@@ -100,7 +103,8 @@ class Rationale:
     Args:
         number: of the question in its file, from 0.
         kind: how it is answered.
-        question, answers, choices: see `Question`.
+        question, choices: see `Question`.
+        answers: of the question, those that the rationale's paths are of; at least one.
         rationale: never empty.
     """
 
@@ -148,9 +152,9 @@ def read_rationales(
 
 
 def _rationale(row: Mapping[str, Any]) -> Rationale:
-    if not row["rationale"].strip() or not row["answers"]:
-        raise ValueError("status ok without rationale or answer")
+    if not row["rationale"].strip() or not row["told_answers"]:
+        raise ValueError("status ok without rationale or told answer")
     return Rationale(
-        number=row["number"], kind=Kind(row["kind"]), question=row["question"], answers=tuple(row["answers"]),
+        number=row["number"], kind=Kind(row["kind"]), question=row["question"], answers=tuple(row["told_answers"]),
         choices=tuple(row["choices"]), rationale=row["rationale"],
     )  # fmt: skip

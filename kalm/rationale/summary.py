@@ -11,7 +11,7 @@ from kalm.rationale.status import Status
 def summarise(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Counts and means over all lines of the file."""
     statuses, kinds, hops, found_by, answers = Counter(), Counter(), Counter(), Counter(), Counter()  # type: ignore[var-annotated]
-    num_paths = num_naming = num_partial = num_characters = num_ambiguous = 0
+    num_paths = num_naming = num_partial = num_characters = num_ambiguous = num_answers = num_told = 0
     for record in records:
         statuses[record["status"]] += 1
         kinds[record["kind"]] += 1
@@ -24,6 +24,8 @@ def summarise(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         hops.update(len(path["relations"]) for path in record["paths"])
         num_naming += record["names_answer"]
         num_partial += record["is_partial"]
+        num_answers += len(record["answers"])
+        num_told += len(record["told_answers"])
         num_characters += len(record["rationale"])
     num_ok = statuses[Status.ok.value]
     return {
@@ -33,6 +35,8 @@ def summarise(records: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         "kinds": dict(sorted(kinds.items())),
         "links": {"found_by": dict(sorted(found_by.items())), "questions_with_ambiguous_names": num_ambiguous},
         "answers": dict(sorted(answers.items())),
+        "answers_of_ok": num_answers,
+        "told_answers": num_told,
         "paths_per_rationale": num_paths / max(1, num_ok),
         "hops": {str(length): count for length, count in sorted(hops.items())},
         "share_naming_answer": num_naming / max(1, num_ok),
@@ -52,10 +56,14 @@ def print_summary(summary: Mapping[str, Any], out: str) -> None:
     facts = [
         ("paths per rationale", f"{summary['paths_per_rationale']:.2f}"),
         ("paths by hops", hops or "none"),
+        (
+            "answers that they tell of",
+            f"{summary['told_answers']:,} of {summary['answers_of_ok']:,}; the others are not trained on",
+        ),
         ("rationales that name an answer", f"{summary['share_naming_answer']:.1%}"),
         ("rationales from partial paths", f"{summary['share_with_partial_paths']:.1%}"),
         ("questions with a name of several entities", f"{summary['links']['questions_with_ambiguous_names']:,}"),
-        ("answers", ", ".join(f"{count:,} {fate}" for fate, count in summary["answers"].items()) or "none"),
+        ("all answers", ", ".join(f"{count:,} {fate}" for fate, count in summary["answers"].items()) or "none"),
         ("triples left out of the search", f"{summary['triples_left_out']:,}"),
         ("seconds", f"{summary['seconds']:.1f} for {summary['questions_in_this_run']:,} questions"),
     ]

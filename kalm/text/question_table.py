@@ -16,7 +16,7 @@ from kalm.provenance import whole_folder
 from kalm.text.ragged import Ids, RaggedArray
 from kalm.text.token_table import token_ids
 
-TABLE_VERSION = 1  # raised when the way text becomes tokens changes, so that no table of the old way is found
+TABLE_VERSION = 2  # raised when what is read of records or the way it becomes tokens changes, so no old table is found
 QUESTIONS_AT_ONCE = 50_000  # whose tokens are Python's lists together
 PARTS = ("prompts", "explained", "answers")
 ANSWER_OFFSETS, COUNTS = "answer_offsets.npy", "counts.json"
