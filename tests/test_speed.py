@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import shared
 
-from kalm.speed import generation, graph, large_batch, memory, padding, scaling, step
+from kalm.speed import generation, graph, kale, large_batch, memory, padding, scaling, step
 from kalm.speed.measure import ratio_row
 from kalm.speed.sentence_trainer import missing_packages
 from kalm.speed.task import Size, llama
@@ -90,6 +90,17 @@ def test_memory_is_measured_against_triples_and_chunks():
     rows = memory.measure_vocabulary(repeats=1, vocabulary=50, num_labels=8, hidden=4, chunk=4)
     name = "completion_loss_vocabulary_50_chunked_vs_whole"
     assert_rows(rows, f"{name}_seconds", f"{name}_memory")
+
+
+def test_a_step_on_questions_is_measured_beside_plain_fine_tuning(monkeypatch):
+    monkeypatch.setattr(kale, "NUM_QUESTIONS", 8)
+    rows = kale.measure_kale(batch_size=4, repeats=1, size=TOY)
+    assert_rows(
+        rows, "divergence_step_in_plain_steps", "divergence_step_vs_plain", "divergence_step_vs_plain_on_both",
+        "recipe_step_vs_plain_on_both", *(f"{name}_tokens_in_a_step" for name in kale.SYSTEMS),
+    )  # fmt: skip
+    plain, both = (rows[-len(kale.SYSTEMS) + place]["value"] for place in (2, 3))
+    assert plain < both == rows[-len(kale.SYSTEMS)]["value"]
 
 
 def test_answers_in_words_are_measured(toy_folder, model_folder, monkeypatch):

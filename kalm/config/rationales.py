@@ -75,8 +75,9 @@ class PathsConfig:
     """Which paths are searched, from the question's entities to each answer."""
 
     search: PathsBy  # the paths are the same; astar is the paper's
-    num_anchors: int  # with astar: entities near an answer that distances are measured from
-    anchor_hops: int  # with astar: how near
+    num_landmarks: int  # with astar: entities that all distances are measured from, once for a graph; 0: anchors
+    num_anchors: int  # with astar without landmarks: entities near an answer that distances are measured from
+    anchor_hops: int  # how near
     splits: list[str]  # of the graph, whose triples may be walked
     max_hops: int  # steps of a path
     candidates: int  # paths searched for each answer, the shortest ones
@@ -101,6 +102,9 @@ class PathsConfig:
             "max_expansions",
         ):
             require_at_least(f"paths.{key}", getattr(self, key), 1)
+        require_at_least("paths.num_landmarks", self.num_landmarks, 0)
+        require(self.num_landmarks == 0 or self.search is PathsBy.astar, "paths.num_landmarks", self.num_landmarks,
+                "0 with another search than astar")  # fmt: skip
         require_at_least("paths.max_detour", self.max_detour, 0)
         require_at_least("paths.seed", self.seed, 0)
         known = ["train", "valid", "test"]

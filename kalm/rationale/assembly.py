@@ -10,6 +10,7 @@ from kalm.config import RationalesConfig, Writer
 from kalm.distributed import threads_of_process
 from kalm.graph.adjacency import build_adjacency
 from kalm.graph.knowledge_graph import KnowledgeGraph, Triples
+from kalm.graph.landmarks import stored_landmarks
 from kalm.graph.path_choice import relation_rarity
 from kalm.graph.paths import PathFinder, PathSearch, SearchLimits
 from kalm.model.loading import load_saved_tokenizer
@@ -40,9 +41,15 @@ def build_maker(config: RationalesConfig, graph: KnowledgeGraph, out: Path) -> t
     adjacency = build_adjacency(
         kept, num_entities=graph.num_entities, num_relations=graph.num_relations, seed=paths.seed
     )
+    landmarks = None
+    if paths.num_landmarks:
+        landmarks = stored_landmarks(
+            adjacency, config.data.cache_folder, num_landmarks=paths.num_landmarks, seed=paths.seed
+        )
     search = PathSearch(
-        search=paths.search.value, num_anchors=paths.num_anchors, anchor_hops=paths.anchor_hops, seed=paths.seed
-    )
+        search=paths.search.value, landmarks=landmarks, num_anchors=paths.num_anchors, anchor_hops=paths.anchor_hops,
+        seed=paths.seed,
+    )  # fmt: skip
     limits = SearchLimits(max_hops=paths.max_hops, max_paths=paths.candidates, max_expansions=paths.max_expansions)
     maker = Maker(
         graph=graph,

@@ -36,8 +36,6 @@ def config_digest(config: RationalesConfig) -> str:
     # how it is asked, not what
     content["generator"]["endpoint"] = {key: endpoint[key] for key in ("model", "temperature", "max_new_tokens")}
     content["generator"]["local"].pop("batch_size")
-    for key in ("search", "num_anchors", "anchor_hops"):  # the paths are the same
-        content["paths"].pop(key)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -21,6 +21,7 @@ PROMPT_TOKENS, ANSWER_TOKENS = (12, 17), (2, 8)
 RATIONALE_TOKENS, RATIONALE_SPREAD, LONGEST_RATIONALE = 18, 1.1, 220
 SYSTEMS = {
     "divergence": ["objective.kale.kl_weight=1"],
+    "recipe": ["objective.kale.kl_weight=1", "objective.kale.answer_with_rationale_weight=1"],
     "plain": ["objective.kale.kl_weight=0", "objective.kale.answer_weight=1"],
     "plain_on_both": ["objective.kale.kl_weight=0", "objective.kale.answer_weight=1",
                       "objective.kale.answer_with_rationale_weight=1"],
@@ -30,7 +31,8 @@ SYSTEMS = {
 def measure_kale(*, batch_size: int, repeats: int, size: Size = LLAMA_15M) -> list[Row]:
     """A Llama of 15 M parameters, in turns.
 
-    `plain` trains on questions and answers; `plain_on_both` on all that the divergence reads, rationales too.
+    `plain` trains on questions and answers; `plain_on_both` on all that the divergence reads, rationales too; `recipe`
+    is the divergence while the LM learns to read rationales, `experiment=kale`.
 
     Args:
         batch_size: questions per step.
@@ -45,6 +47,8 @@ def measure_kale(*, batch_size: int, repeats: int, size: Size = LLAMA_15M) -> li
                   [own / other for own, other in zip(mine, seconds["plain"], strict=True)]),
         ratio_row("divergence_step_vs_plain", "s", mine, seconds["plain"], more_is_better=False),
         ratio_row("divergence_step_vs_plain_on_both", "s", mine, seconds["plain_on_both"], more_is_better=False),
+        ratio_row("recipe_step_vs_plain_on_both", "s", seconds["recipe"], seconds["plain_on_both"],
+                  more_is_better=False),
         *(
             value_row(f"{name}_tokens_in_a_step", "tokens", [training.num_tokens])
             for name, training in trainings.items()
