@@ -197,6 +197,13 @@ def test_answers_that_no_path_is_told_of_are_not_trained_on(folder, question, ov
     assert list(trained.answers) == told
 
 
+def test_a_rationale_names_an_answer_that_is_given_by_its_label(folder):
+    (folder / "qa.txt").write_text("what does [Bob] like\tdog2\n")
+    make(folder)
+    (record,) = records(folder)
+    assert (record["rationale"], record["names_answer"]) == ("Bob is fond of a dog.", True)
+
+
 def test_several_paths_are_chosen_shortest_first(folder):
     (folder / "qa.txt").write_text("what does [Ann] lead to\ta hen\n")
     make(folder, "paths.per_answer=9", "paths.candidates=20")
