@@ -106,8 +106,8 @@ def test_a_pretrained_base_is_asked_once_whatever_the_seed(runs, place, model_fo
         (folder / "config.yaml").write_text(text.replace("  path: null\n  dtype", f"  path: {model_folder}\n  dtype"))
         folders.append(folder)
     base, tuned = group_runs(folders, CONFIG.prompts, with_base=True)
-    assert len(base.members) == 1
-    assert len(tuned.members) == 2
+    assert [member.seed for member in base.members] == [None]
+    assert [member.seed for member in tuned.members] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def line(system, run, seed, question, score, known=None):
 
 def test_means_and_differences_are_those_of_loops():
     generator = np.random.default_rng(0)
-    right = {("a", 0): generator.random(40) < 0.5, ("b", 0): generator.random(40) < 0.6,
+    right = {("a", None): generator.random(40) < 0.5, ("b", 0): generator.random(40) < 0.6,
              ("b", 1): generator.random(40) < 0.8}  # fmt: skip
     lines = [line(system, f"{system}{seed}", seed, number, float(is_right))
              for (system, seed), flags in right.items() for number, is_right in enumerate(flags)]  # fmt: skip
@@ -318,7 +318,7 @@ def test_means_and_differences_are_those_of_loops():
     assert (b["lowest"], b["highest"]) == (means["b", 0], means["b", 1])
     assert b["interval"][0] < b["mean"] < b["interval"][1]
     less = found["differences"]["b"]
-    by_seed = [means["b", seed] - means["a", 0] for seed in (0, 1)]
+    by_seed = [means["b", seed] - means["a", None] for seed in (0, 1)]
     assert less["by_seed"] == pytest.approx(by_seed)
     assert less["difference"] == pytest.approx(np.mean(by_seed))
     assert less["mcnemar"] is None, "of two runs together answers are no independent trials"
@@ -327,8 +327,21 @@ def test_means_and_differences_are_those_of_loops():
     assert less["interval_over_seeds"] == pytest.approx([np.mean(by_seed) - reach, np.mean(by_seed) + reach], rel=1e-4)
     single = summarise([each for each in lines if each["run"] != "b1"], "b", None)["kinds"]["multiple_choice"]
     assert single["reference"] == "b"
-    assert single["differences"]["a"]["mcnemar"] == mcnemar(right["b", 0], right["a", 0])
+    assert single["differences"]["a"]["mcnemar"] == mcnemar(right["b", 0], right["a", None])
     assert single["differences"]["a"]["interval_over_seeds"] is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_paired"),
+    [([None], [0, 1, 2], True), ([0, 1, 2], [None], True), ([0, 1], [0, 1], True),
+     ([0], [0, 1, 2], False), ([0, 1, 2], [3], False), ([0, 1], [1, 2], False)],
+)  # fmt: skip
+def test_seeds_are_compared_with_the_same_ones_or_with_a_pretrained_base(first, second, is_paired):
+    lines = [line(system, f"{system}{seed}", seed, number, float(number < place + 2))
+             for system, seeds in (("a", first), ("b", second)) for place, seed in enumerate(seeds)
+             for number in range(6)]  # fmt: skip
+    less = summarise(lines, None, None)["kinds"]["multiple_choice"]["differences"]["b"]
+    assert (less["by_seed"] is not None, less["interval_over_seeds"] is not None) == (is_paired, is_paired)
 
 
 def test_known_and_incorrect_are_counted_as_by_loops():

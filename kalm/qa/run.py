@@ -82,7 +82,7 @@ class Exam:
         if member.is_base:
             encoder.to("meta")  # room for the untrained LM
             encoder = load_untrained(run)
-        label = f"{system}, seed {member.seed}"
+        label = system if member.seed is None else f"{system}, seed {member.seed}"
         print(f"{label}: {len(self._items):,} questions", flush=True)
         lines = Examinee(run, encoder, self._entities, self._config, label).answer(self._items)
         if self._facts is not None:
