@@ -404,13 +404,43 @@ def test_the_rationale_may_be_left_out_and_the_question_may_not():
         replace(CONFIG.prompts, explained=TaskPrompt(instruction="", input="{rationale}"))
 
 
-def test_runs_of_different_graphs_are_refused(runs, files, place, tokenizer, template):
+def test_runs_of_different_graphs_are_refused_before_any_is_asked(runs, files, place, tokenizer, template, monkeypatch):
     toy = write_toy_graph(place / "another")
     (toy / "test.txt").write_text("ann\tlikes\tgnu\n")
     other = make_run(place / "elsewhere", toy, make_encoder(tokenizer), tokenizer, template)
+    monkeypatch.setattr(run_module, "load_run", lambda folder: pytest.fail(f"{folder} is asked"))
     with pytest.raises(ValueError, match="of different graphs"):
         compared([runs[0], other], files[0], place / "none", base=False)
     assert not (place / "none").exists()
+
+
+def test_answers_stay_where_a_later_run_cannot_be_asked(runs, files, place, monkeypatch):
+    out, keys = place / "broken off", {"base": False, "known": replace(CONFIG.known, measured=False), "page": False}
+    _, before = compared(runs[1:2], files[0], out, **keys)
+    loaded = run_module.load_run
+
+    def refused(folder):
+        if folder == runs[2]:
+            raise ValueError("no room")
+        return loaded(folder)
+
+    monkeypatch.setattr(run_module, "load_run", refused)
+    with pytest.raises(ValueError, match="no room"):
+        compared(runs[1:], files[0], out, overwrite=True, **keys)
+    assert [path.name for path in out.iterdir()] == ["qa.jsonl"], "the table of other answers would be taken for theirs"
+    assert [json.loads(line) for line in (out / "qa.jsonl").read_text().splitlines()] == before
+
+
+def test_runs_of_one_name_in_different_folders_are_told_apart(runs, files, place):
+    folders = [shutil.copytree(run, place / parent / "m") for run, parent in zip(runs, "abc", strict=True)]
+    result, lines = compared(
+        folders, files[0], place / "namesakes", base=False, known=replace(CONFIG.known, measured=False), page=False
+    )  # fmt: skip
+    assert [line["run"] for line in lines[::4]] == [str(folder) for folder in folders]
+    systems = result["kinds"]["short_answer"]["systems"]
+    assert {name: list(found["runs"]) for name, found in systems.items()} == {
+        str(folders[0]): [str(folders[0]), str(folders[1])], str(folders[2]): [str(folders[2])],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -116,12 +116,12 @@ def _by_seed(members: list[Member]) -> list[Member]:
 
 
 def _named(groups: Sequence[list[Member]]) -> list[System]:
-    """By what their folders' names have in common, if that is one system's alone."""
+    """By what their folders' names have in common, if that is one system's alone; else by the first folder."""
     # a sweep over experiments calls its jobs so
     names = [_common_name([member.folder.resolve().name.removeprefix("experiment=") for member in members])
              for members in groups]  # fmt: skip
     return [
-        System(name=name if names.count(name) == 1 else members[0].folder.resolve().name, members=members)
+        System(name=name if names.count(name) == 1 else str(members[0].folder), members=members)
         for name, members in zip(names, groups, strict=True)
     ]
 
