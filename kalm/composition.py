@@ -164,6 +164,9 @@ def _check_kale(config: Config, kale: KaleConfig, world_size: int, num_micro_bat
     multiple = world_size * num_micro_batches
     require(kale.batch_size % multiple == 0, "objective.kale.batch_size", kale.batch_size,
             f"a multiple of processes times micro-batches, {multiple}")  # fmt: skip
+    max_steps = config.training.max_steps
+    require(max_steps is None or max_steps * kale.share >= 1, "objective.kale.share", kale.share,
+            f"at least 1 / training.max_steps, which is {max_steps}: else no step is of questions")  # fmt: skip
     is_from_scratch = config.model.path is None
     require(kale.kl_weight == 0 or kale.teacher is not Teacher.base or not is_from_scratch, "objective.kale.teacher",
             kale.teacher, "self without model.path: an LM from scratch knew nothing before the first step")  # fmt: skip

@@ -366,11 +366,21 @@ def test_steps_of_both_kinds_are_spread_evenly_by_number_alone(share, num_steps)
         assert interleaving.num_triple_steps(total - 1) == num_steps - 1
 
 
+@pytest.mark.parametrize(("share", "of_questions"), [(4e-5, 40), (0.99999, 999_990), (0.03, 30_000)])
+def test_a_share_is_kept_however_near_to_none_or_all(share, of_questions):
+    interleaving = Interleaving(share)
+    assert interleaving.num_question_steps(1_000_000) == of_questions
+    total = interleaving.num_steps(10)
+    assert (interleaving.num_triple_steps(total - 1), interleaving.num_triple_steps(total)) == (9, 10)
+
+
 BAD = {
     "no file": (["objective=kale"], "objective.kale.rationales"),
     "no such file": (["objective=kale", "objective.kale.rationales=nowhere"],
                      "objective.kale.rationales must be a file of rationales that exists"),
     "no share": (["objective=kalm_kale", "objective.kale.share=0"], "objective.kale.share must be a number in (0, 1]"),
+    "no step": (["objective=kalm_kale", "objective.kale.share=0.02", "training.max_steps=49"],
+                "objective.kale.share must be at least 1 / training.max_steps, which is 49"),
     "no term": (["objective=kale", "objective.kale.kl_weight=0"], "objective.kale.kl_weight must be > 0 when"),
     "negative": (["objective=kale", "objective.kale.answer_weight=-1"], "objective.kale.answer_weight must be"),
     "no temperature": (["objective=kale", "objective.kale.temperature=0"], "objective.kale.temperature must be"),

@@ -207,6 +207,8 @@ def test_questions_of_each_kind_are_read(tmp_path):
         ('{"question": "x", "choices": ["a"], "answer": 1}', "from 0 to 0"),
         ('{"question": "x", "choices": ["a"], "answer": "b"}', "none of the choices"),
         ('{"question": "x", "choices": ["a"], "answers": ["a", "b"]}', "has one answer"),
+        ('{"question": "x", "choices": ["a", "a ", "b"], "answer": 1}', "choices must be different texts.*give each"),
+        ('{"question": "x", "choices": ["", "a", "b"], "answer": 1}', "choices must be different texts, none of them"),
         ('{"question": "x", "kind": "short", "answer": "b"}', "kind must be one of"),
         ('{"question": "x", "kind": "multiple_choice", "answer": "b"}', "does not go with"),
         ('{"question": "x", "answer": 3}', "answer must be a text"),

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, make_encoder, write_toy_graph
+from hypothesis import given
+from hypothesis import strategies as st
 from test_kgqa import mean_log_probability, wide_encoder
 from toy_run import composed, configured, make_run
 
@@ -16,13 +18,13 @@ from kalm.composition import load_config, save_config
 from kalm.config import Decoding, KnownConfig, QaConfig, TaskPrompt
 from kalm.evaluation.loaded_run import load_run
 from kalm.evaluation.paired import mcnemar
-from kalm.graph.knowledge_graph import SPLITS
-from kalm.kgqa.asked import NO_ANSWER, NO_TOPIC, SCORED, TOO_LONG
+from kalm.graph.knowledge_graph import SPLITS, KnowledgeGraph
+from kalm.kgqa.asked import NO_ANSWER, NO_TOPIC, SCORED, TOO_LONG, Asked
 from kalm.kgqa.prompts import InstructionPrompts
 from kalm.kgqa.scoring import Vocabulary
 from kalm.qa import run as run_module
 from kalm.qa.known import find_chains
-from kalm.qa.questions import read_items
+from kalm.qa.questions import Item, read_items
 from kalm.qa.run import compare
 from kalm.qa.summary import summarise
 from kalm.qa.systems import _common_name, find_folders, group_runs
@@ -104,8 +106,8 @@ def test_a_pretrained_base_is_asked_once_whatever_the_seed(runs, place, model_fo
         (folder / "config.yaml").write_text(text.replace("  path: null\n  dtype", f"  path: {model_folder}\n  dtype"))
         folders.append(folder)
     base, tuned = group_runs(folders, CONFIG.prompts, with_base=True)
-    assert len(base.members) == 1
-    assert len(tuned.members) == 2
+    assert [member.seed for member in base.members] == [None]
+    assert [member.seed for member in tuned.members] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -234,6 +236,41 @@ def test_chains_are_the_relations_that_lead_to_exactly_the_answers(toy_graph, tm
     assert {fact for chains in (one, two) for chain in chains for fact in chain} <= triples
 
 
+@st.composite
+def walks(draw):
+    """A graph of few entities and two relations, a topic, and answers that some walk may lead to."""
+    entity = st.integers(0, 3)
+    triples = draw(st.lists(st.tuples(entity, st.integers(0, 1), entity), min_size=1, max_size=7))
+    return triples, draw(entity), draw(st.sets(entity, min_size=1, max_size=3))
+
+
+@given(walks())
+def test_chains_are_those_of_trying_all_relations(walk):
+    triples, topic, answers = walk
+    rows = np.array(triples, np.int64)
+    graph = KnowledgeGraph(
+        entity_labels=list("abcd"), entity_names=list("abcd"), entity_descriptions=[""] * 4, relation_labels=list("rs"),
+        relation_names=list("rs"), triples={"train": rows[1:], "valid": rows[:0], "test": rows[:1]}, num_named=4,
+    )  # fmt: skip
+    facts = {fact for head, relation, tail in triples for fact in ((head, relation, tail), (tail, relation + 2, head))}
+
+    def leading(chains):
+        """All chains of the relations whose ends are the answers, the topic left aside where it is none."""
+        left = set() if topic in answers else {topic}
+        by_relations = {}
+        for chain in chains:
+            by_relations.setdefault(tuple(relation for _, relation, _ in chain), []).append(chain)
+        return [chain for own in by_relations.values() if {chain[-1][2] for chain in own} - left == answers
+                for chain in own if chain[-1][2] in answers]  # fmt: skip
+
+    one = leading([(fact,) for fact in facts if fact[0] == topic])
+    two = leading([(fact, onward) for fact in facts if fact[0] == topic for onward in facts if onward[0] == fact[2]])
+    item = Item(None, Asked(task="question", number=0, topics=(topic,), known=tuple(sorted(answers))))
+    for max_hops, expected in ((1, one), (2, one or two)):
+        (found,) = find_chains(graph, [item], max_hops)
+        assert sorted(found) == sorted(expected)
+
+
 def test_a_question_is_known_where_a_chain_is_ranked_first(runs, place, toy_graph, template):
     path = place / "known.txt"
     path.write_text("who eats [ivy]\ta gnu|a hen\nwhat does [a cat] eat\ta hen\nhello [Ann]\tBob|ivy\n")
@@ -269,7 +306,7 @@ def line(system, run, seed, question, score, known=None):
 
 def test_means_and_differences_are_those_of_loops():
     generator = np.random.default_rng(0)
-    right = {("a", 0): generator.random(40) < 0.5, ("b", 0): generator.random(40) < 0.6,
+    right = {("a", None): generator.random(40) < 0.5, ("b", 0): generator.random(40) < 0.6,
              ("b", 1): generator.random(40) < 0.8}  # fmt: skip
     lines = [line(system, f"{system}{seed}", seed, number, float(is_right))
              for (system, seed), flags in right.items() for number, is_right in enumerate(flags)]  # fmt: skip
@@ -281,7 +318,7 @@ def test_means_and_differences_are_those_of_loops():
     assert (b["lowest"], b["highest"]) == (means["b", 0], means["b", 1])
     assert b["interval"][0] < b["mean"] < b["interval"][1]
     less = found["differences"]["b"]
-    by_seed = [means["b", seed] - means["a", 0] for seed in (0, 1)]
+    by_seed = [means["b", seed] - means["a", None] for seed in (0, 1)]
     assert less["by_seed"] == pytest.approx(by_seed)
     assert less["difference"] == pytest.approx(np.mean(by_seed))
     assert less["mcnemar"] is None, "of two runs together answers are no independent trials"
@@ -290,8 +327,21 @@ def test_means_and_differences_are_those_of_loops():
     assert less["interval_over_seeds"] == pytest.approx([np.mean(by_seed) - reach, np.mean(by_seed) + reach], rel=1e-4)
     single = summarise([each for each in lines if each["run"] != "b1"], "b", None)["kinds"]["multiple_choice"]
     assert single["reference"] == "b"
-    assert single["differences"]["a"]["mcnemar"] == mcnemar(right["b", 0], right["a", 0])
+    assert single["differences"]["a"]["mcnemar"] == mcnemar(right["b", 0], right["a", None])
     assert single["differences"]["a"]["interval_over_seeds"] is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_paired"),
+    [([None], [0, 1, 2], True), ([0, 1, 2], [None], True), ([0, 1], [0, 1], True),
+     ([0], [0, 1, 2], False), ([0, 1, 2], [3], False), ([0, 1], [1, 2], False)],
+)  # fmt: skip
+def test_seeds_are_compared_with_the_same_ones_or_with_a_pretrained_base(first, second, is_paired):
+    lines = [line(system, f"{system}{seed}", seed, number, float(number < place + 2))
+             for system, seeds in (("a", first), ("b", second)) for place, seed in enumerate(seeds)
+             for number in range(6)]  # fmt: skip
+    less = summarise(lines, None, None)["kinds"]["multiple_choice"]["differences"]["b"]
+    assert (less["by_seed"] is not None, less["interval_over_seeds"] is not None) == (is_paired, is_paired)
 
 
 def test_known_and_incorrect_are_counted_as_by_loops():
@@ -354,13 +404,43 @@ def test_the_rationale_may_be_left_out_and_the_question_may_not():
         replace(CONFIG.prompts, explained=TaskPrompt(instruction="", input="{rationale}"))
 
 
-def test_runs_of_different_graphs_are_refused(runs, files, place, tokenizer, template):
+def test_runs_of_different_graphs_are_refused_before_any_is_asked(runs, files, place, tokenizer, template, monkeypatch):
     toy = write_toy_graph(place / "another")
     (toy / "test.txt").write_text("ann\tlikes\tgnu\n")
     other = make_run(place / "elsewhere", toy, make_encoder(tokenizer), tokenizer, template)
+    monkeypatch.setattr(run_module, "load_run", lambda folder: pytest.fail(f"{folder} is asked"))
     with pytest.raises(ValueError, match="of different graphs"):
         compared([runs[0], other], files[0], place / "none", base=False)
     assert not (place / "none").exists()
+
+
+def test_answers_stay_where_a_later_run_cannot_be_asked(runs, files, place, monkeypatch):
+    out, keys = place / "broken off", {"base": False, "known": replace(CONFIG.known, measured=False), "page": False}
+    _, before = compared(runs[1:2], files[0], out, **keys)
+    loaded = run_module.load_run
+
+    def refused(folder):
+        if folder == runs[2]:
+            raise ValueError("no room")
+        return loaded(folder)
+
+    monkeypatch.setattr(run_module, "load_run", refused)
+    with pytest.raises(ValueError, match="no room"):
+        compared(runs[1:], files[0], out, overwrite=True, **keys)
+    assert [path.name for path in out.iterdir()] == ["qa.jsonl"], "the table of other answers would be taken for theirs"
+    assert [json.loads(line) for line in (out / "qa.jsonl").read_text().splitlines()] == before
+
+
+def test_runs_of_one_name_in_different_folders_are_told_apart(runs, files, place):
+    folders = [shutil.copytree(run, place / parent / "m") for run, parent in zip(runs, "abc", strict=True)]
+    result, lines = compared(
+        folders, files[0], place / "namesakes", base=False, known=replace(CONFIG.known, measured=False), page=False
+    )  # fmt: skip
+    assert [line["run"] for line in lines[::4]] == [str(folder) for folder in folders]
+    systems = result["kinds"]["short_answer"]["systems"]
+    assert {name: list(found["runs"]) for name, found in systems.items()} == {
+        str(folders[0]): [str(folders[0]), str(folders[1])], str(folders[2]): [str(folders[2])],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

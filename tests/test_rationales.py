@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import unicodedata
 from collections import Counter
 
 import pytest
@@ -196,6 +197,13 @@ def test_answers_that_no_path_is_told_of_are_not_trained_on(folder, question, ov
     assert list(trained.answers) == told
 
 
+def test_a_rationale_names_an_answer_that_is_given_by_its_label(folder):
+    (folder / "qa.txt").write_text("what does [Bob] like\tdog2\n")
+    make(folder)
+    (record,) = records(folder)
+    assert (record["rationale"], record["names_answer"]) == ("Bob is fond of a dog.", True)
+
+
 def test_several_paths_are_chosen_shortest_first(folder):
     (folder / "qa.txt").write_text("what does [Ann] lead to\ta hen\n")
     make(folder, "paths.per_answer=9", "paths.candidates=20")
@@ -283,6 +291,20 @@ ANN_BOB = Path((0, 1), (0,), 1)
 def test_a_rationale_is_judged_by_the_names_in_it(text, verdict):
     support = Support(NameIndex(NAMES), NAMES)
     assert support.judge(text, [ANN_BOB], ["who knows Bob?"], ["Bob"]).verdict is verdict
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("other", ["NFC", "NFD"])
+def test_composed_and_decomposed_names_are_the_same(form, other):
+    names = [unicodedata.normalize(form, name) for name in ("Zoë", "Bébé", "Noël Coward")]
+    support = Support(NameIndex(names), names)
+
+    def judged(text, answer="x"):
+        return support.judge(unicodedata.normalize(other, text), [ANN_BOB], [], [answer]).verdict
+
+    assert judged("Zoë knows Bébé.") is Verdict.good
+    assert judged("Zoë knows Bébé and Noël Coward.") is Verdict.foreign_entity
+    assert judged("Bébé.", names[1]) is Verdict.only_answer
 
 
 def test_what_the_writer_has_read_may_be_named():

@@ -10,19 +10,17 @@ from kalm.evaluation.ranking import Ranks
 from kalm.evaluation.triple_classification import Scored, choose_thresholds
 from kalm.graph.knowledge_graph import RELATION, TAIL
 from kalm.kgqa.asked import triples_of
-from kalm.kgqa.decoding import Answer, decode
 from kalm.kgqa.likelihood import Floats, num_ranked, question_ranks, rank_options, text_scores
 from kalm.kgqa.lines import Found, Line, answered_line, judged_line, question_line
 from kalm.kgqa.options import Options
-from kalm.kgqa.path_beams import Path
 from kalm.kgqa.path_walk import walk_paths
 from kalm.kgqa.tasks import Job, Tasks
+from kalm.kgqa.writing import answer_distinct, as_found, write_answers
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.progress import Progress
 from kalm.text.prefix_tree import PrefixTree
 from kalm.text.ragged import Ids, RaggedArray, join_rows
 
-PROMPTS_AT_ONCE = 256  # answered between two signs of life
 RELATIONS_AT_ONCE = 2**14  # prompts with a relation to try
 
 
@@ -67,34 +65,16 @@ class Answerer:
         return {"system": self._name, **question_line(job.asked[row], self._run.graph, str(prompt))}
 
     def _write(self, job: Job, options: Options) -> dict[int, list[Found]]:
-        """Answers as the LM writes them; questions with the same prompt are asked once."""
-        prompts = job.prompts_of(job.scored)
-        first, place_of = prompts.distinct(np.arange(len(prompts)))
-        written: list[list[Found]] = []
-        with Progress(f"{self._name}, {job.task}: answers to {len(first):,} prompts", len(first)) as progress:
-            for start in range(0, len(first), PROMPTS_AT_ONCE):
-                rows = job.scored[first[start : start + PROMPTS_AT_ONCE]]
-                written += self._decode(job, rows, options)
-                progress.advance(len(rows))
-        return {row: written[place] for row, place in zip(job.scored.tolist(), place_of.tolist(), strict=True)}
-
-    def _decode(self, job: Job, rows: Ids, options: Options) -> list[list[Found]]:
-        config = self._config
+        """Answers as the LM writes them."""
+        config, prompts, label = self._config, job.prompts_of(job.scored), f"{self._name}, {job.task}"
         if config.decoding is Decoding.paths:
-            return self._walk(job, rows, options)
-        found = decode(
-            self._encoder,
-            self._run.tokenizer,
-            job.prompts_of(rows),
-            names=options.trie if config.decoding is Decoding.constrained else None,
-            num_beams=config.num_beams,
-            num_answers=config.num_answers,
-            max_new_tokens=config.max_new_tokens,
-            end_token_ids=options.end_token_ids,
-            batch_tokens=config.ranking.batch_tokens,
-            logit_memory_mib=config.ranking.score_memory_mib,
-        )
-        return [[as_found(answer, options) for answer in answers] for answers in found]
+            found = answer_distinct(prompts, lambda rows: self._walk(job, job.scored[rows], options), label)
+        else:
+            found = write_answers(
+                self._encoder, self._run.tokenizer, prompts, options, config, label,
+                is_named=config.decoding is Decoding.constrained, num_answers=config.num_answers,
+            )  # fmt: skip
+        return dict(zip(job.scored.tolist(), found, strict=True))
 
     def _walk(self, job: Job, rows: Ids, options: Options) -> list[list[Found]]:
         """Answers at the ends of paths from the questions' entities, with the first path that is written so."""
@@ -211,15 +191,3 @@ class Answerer:
         prompts, _ = join_rows([job.prompts.take(rows), table.completion_relations.take(relations)])
         tails = triples_of([job.asked[row] for row in rows.tolist()])[:, TAIL]
         return text_scores(self._encoder, prompts, self._tasks.tails, tails, self._config.beta, self._config.ranking)
-
-
-def as_found(answer: Answer, options: Options, path: Path | None = None) -> Found:
-    text = options.name_in(answer.text)
-    return Found(
-        text=text,
-        ids=tuple(sorted({*answer.entity_ids, *options.vocabulary.meant_by(text)})),
-        log_probability=answer.log_probability,
-        num_tokens=answer.num_tokens,
-        is_complete=answer.is_complete,
-        path=path,
-    )

@@ -107,12 +107,7 @@ def load_trained(folder: Path, dtype: Dtype) -> tuple[DualViewLM, PreTrainedToke
     Raises:
         ValueError: the folder is not a kalm model, or its adapter is empty.
     """
-    if not (folder / KALM_FILE).is_file():
-        raise ValueError(f"{folder} holds no trained model (no {KALM_FILE}); has the run finished?")
-    try:
-        description = json.loads((folder / KALM_FILE).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{folder / KALM_FILE}: not JSON ({error}); train the run again") from error
+    description = read_description(folder)
     with _fault_of_run(folder):
         tokenizer = load_saved_tokenizer(str(folder))
     if (folder / ADAPTER_CONFIG).is_file():
@@ -129,6 +124,22 @@ def load_trained(folder: Path, dtype: Dtype) -> tuple[DualViewLM, PreTrainedToke
         with _fault_of_run(folder):
             lm = pretrained_lm(str(folder), dtype)
     return DualViewLM(lm, dropout=0.0).eval(), tokenizer, description
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """The content of kalm.json in a run's `model/` folder.
+
+    Raises:
+        ValueError: the folder is not a kalm model.
+    """
+    path = folder / KALM_FILE
+    if not path.is_file():
+        raise ValueError(f"{folder} holds no trained model (no {KALM_FILE}); has the run finished?")
+    try:
+        description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error}); train the run again") from error
+    return description
 
 
 @contextmanager

@@ -8,15 +8,14 @@ import numpy as np
 from kalm.config import Decoding, QaConfig
 from kalm.evaluation.generation import check_tree_attention
 from kalm.evaluation.loaded_run import LoadedRun
-from kalm.kgqa.answering import PROMPTS_AT_ONCE, as_found
 from kalm.kgqa.asked import SCORED, TOO_LONG
 from kalm.kgqa.beam_search import beyond_window
-from kalm.kgqa.decoding import decode
 from kalm.kgqa.likelihood import Floats, text_scores
 from kalm.kgqa.lines import Found, Line, answered_line, question_line
 from kalm.kgqa.options import Options, worded
 from kalm.kgqa.prompts import InstructionPrompts
 from kalm.kgqa.scoring import Vocabulary, normalise, token_f1
+from kalm.kgqa.writing import write_answers
 from kalm.model.dual_view_lm import DualViewLM
 from kalm.progress import Progress
 from kalm.qa.questions import Item
@@ -150,29 +149,10 @@ class Examinee:
     def _written(
         self, items: Sequence[Item], prompts: RaggedArray, num_answers: int, *, is_named: bool
     ) -> list[list[Found]]:
-        """Answers to each question, none to one that is set apart; questions with the same prompt are asked once."""
-        config, options = self._config, self._options
-        asked = np.array([row for row, item in enumerate(items) if item.asked.status == SCORED], dtype=np.int64)
-        if len(asked) == 0:
-            return [[] for _ in items]
-        first, place_of = prompts.distinct(asked)
-        found: list[list[Found]] = []
-        with Progress(f"{self._label}: answers", len(first)) as progress:
-            for start in range(0, len(first), PROMPTS_AT_ONCE):
-                block = first[start : start + PROMPTS_AT_ONCE]
-                written = decode(
-                    self._encoder,
-                    self._run.tokenizer,
-                    prompts.select(block),
-                    names=options.trie if is_named else None,
-                    num_beams=config.num_beams,
-                    num_answers=num_answers,
-                    max_new_tokens=config.max_new_tokens,
-                    end_token_ids=options.end_token_ids,
-                    batch_tokens=config.ranking.batch_tokens,
-                    logit_memory_mib=config.ranking.score_memory_mib,
-                )
-                found += [[as_found(answer, options) for answer in answers] for answers in written]
-                progress.advance(len(block))
-        of_row = dict(zip(asked.tolist(), place_of.tolist(), strict=True))
-        return [found[of_row[row]] if row in of_row else [] for row in range(len(items))]
+        """Answers to each question, none to one that is set apart."""
+        is_asked = [item.asked.status == SCORED for item in items]
+        found = iter(write_answers(
+            self._encoder, self._run.tokenizer, prompts.select(np.flatnonzero(is_asked)), self._options, self._config,
+            self._label, is_named=is_named, num_answers=num_answers,
+        ))  # fmt: skip
+        return [next(found) if asked else [] for asked in is_asked]

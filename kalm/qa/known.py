@@ -25,9 +25,9 @@ def find_chains(graph: KnowledgeGraph, items: Sequence[Item], max_hops: int) -> 
     """The facts that lead from the topic of each question to its answers, found from the graph.
 
     A question asks for what its topic leads to by a relation, or by two, directed each: the relations are those whose
-    entities, the topic left aside, are exactly the question's answers. Several may be; shorter ones count alone. A
-    question without such relations has no chain: it asks for something else, or its answers are not all those of the
-    graph.
+    entities are exactly the question's answers; they may lead to the topic itself where that is no answer. Several may
+    be; shorter ones count alone. A question without such relations has no chain: it asks for something else, or its
+    answers are not all those of the graph.
 
     Args:
         graph: all splits count.
@@ -50,7 +50,7 @@ def _chains(tails: Tails, item: Item, max_hops: int) -> list[Chain]:
 
 def _one_hop(tails: Tails, topic: int, answers: set[int]) -> Iterator[Chain]:
     for relation in tails.relations_of(topic):
-        if set(tails.of(topic, relation).tolist()) - {topic} == answers - {topic}:
+        if _are_exactly(set(tails.of(topic, relation).tolist()), answers, topic):
             yield from (((topic, relation, answer),) for answer in sorted(answers))
 
 
@@ -61,11 +61,15 @@ def _two_hops(tails: Tails, topic: int, answers: set[int]) -> Iterator[Chain]:
             continue
         for second in sorted({relation for entity in middle for relation in tails.relations_of(entity)}):
             ends = {entity: set(tails.of(entity, second).tolist()) for entity in middle}
-            if set().union(*ends.values()) - {topic} == answers:
+            if _are_exactly(set().union(*ends.values()), answers, topic):
                 yield from (
                     ((topic, first, entity), (entity, second, answer))
                     for answer in sorted(answers) for entity in middle if answer in ends[entity]
                 )  # fmt: skip
+
+
+def _are_exactly(ends: set[int], answers: set[int], topic: int) -> bool:
+    return ends in (answers, answers | {topic})
 
 
 class KnownFacts:

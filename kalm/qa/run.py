@@ -8,13 +8,14 @@ from typing import Any
 import torch
 
 from kalm.config import Decoding, QaConfig
-from kalm.evaluation.loaded_run import LoadedRun, load_run, load_untrained
+from kalm.evaluation.loaded_run import load_run, load_untrained
 from kalm.evaluation.report import print_section_tables
 from kalm.evaluation.sections import Section, Table, publish, section_name
 from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.kgqa.likelihood import SCORE
 from kalm.kgqa.lines import Line
 from kalm.kgqa.scoring import Vocabulary
+from kalm.model.loading import read_description
 from kalm.provenance import environment, file_digest, write_json, write_text
 from kalm.qa import report
 from kalm.qa.answering import BETA, Examinee
@@ -27,7 +28,7 @@ RESULT, LINES, TABLE = "qa.json", "qa.jsonl", "qa.md"
 
 
 def compare(config: QaConfig) -> dict[str, Any]:
-    """Write OUT/qa.jsonl, qa.md and qa.json, print the tables, renew the runs' pages.
+    """Write OUT/qa.jsonl as answers come, then qa.md and qa.json; print the tables, renew the runs' pages.
 
     Returns:
         What stands in the JSON.
@@ -40,11 +41,13 @@ def compare(config: QaConfig) -> dict[str, Any]:
     folders = find_folders(config.runs)
     systems = group_runs(folders, config.prompts, with_base=config.base)
     _check_names(config, systems)
+    _check_graphs(folders)
     exam = Exam(config, qa)
-    lines, steps = [], dict[Path, int]()
+    lines, steps = list[Line](), dict[Path, int]()
     for system in systems:
         for member in system.members:
             found, step = exam.answers(system.name, member)
+            _store_lines(out, found, is_first=not lines)
             lines += found
             steps[member.folder] = step
     result = {
@@ -55,7 +58,8 @@ def compare(config: QaConfig) -> dict[str, Any]:
     }
     made = report.tables(result)
     title, words = f"Questions without rationale: {qa.name}", _in_words(result["protocol"])
-    _store(out, result, lines, report.as_markdown(title, words, made))
+    write_text(out / TABLE, report.as_markdown(title, words, made))
+    write_json(out / RESULT, result)
     print(title)
     print_section_tables(made)
     print(f"files: {out / RESULT}, {LINES}, {TABLE}")
@@ -72,17 +76,18 @@ class Exam:
 
     def __init__(self, config: QaConfig, path: Path) -> None:
         self._config, self._path = config, path
-        self._first: Path | None = None
+        self._items: list[Item] = []
 
     def answers(self, system: str, member: Member) -> tuple[list[Line], int]:
         """One line per question, and the step of the run."""
         run = load_run(member.folder)
-        self._check_graph(run)
+        if not self._items:
+            self._link(run.graph)
         encoder = run.encoder
         if member.is_base:
             encoder.to("meta")  # room for the untrained LM
             encoder = load_untrained(run)
-        label = f"{system}, seed {member.seed}"
+        label = system if member.seed is None else f"{system}, seed {member.seed}"
         print(f"{label}: {len(self._items):,} questions", flush=True)
         lines = Examinee(run, encoder, self._entities, self._config, label).answer(self._items)
         if self._facts is not None:
@@ -92,23 +97,14 @@ class Exam:
         encoder.to("meta")  # room for the next
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        who = {"system": system, "run": member.folder.resolve().name, "seed": member.seed}
+        who = {"system": system, "run": str(member.folder), "seed": member.seed}
         return [{**who, **line} for line in lines], run.description["step"]
 
-    def _check_graph(self, run: LoadedRun) -> None:
-        """Read the questions with the first run's graph; it must be that of all."""
-        digests = run.description["data"]  # load_run has held them against the graph
-        if self._first is None:
-            self._first, self._digests = run.folder, digests
-            self._link(run.graph)
-        elif digests != self._digests:
-            raise ValueError(f"runs: {self._first} and {run.folder} are of different graphs, so what is right differs; "
-                             "compare runs of one graph")  # fmt: skip
-
     def _link(self, graph: KnowledgeGraph) -> None:
+        """Read the questions with the first run's graph, which is that of all."""
         config = self._config
         self._entities = Vocabulary(graph.entity_names)
-        self._items: list[Item] = read_items(self._path, graph, self._entities, config.num_questions, config.seed)
+        self._items = read_items(self._path, graph, self._entities, config.num_questions, config.seed)
         self._facts = KnownFacts(graph, self._items, config.known, config.seed) if config.known.measured else None
 
     def protocol(self, systems: Sequence[System]) -> dict[str, Any]:
@@ -152,12 +148,21 @@ def _check_files(config: QaConfig) -> tuple[Path, Path]:
 
 def _check_names(config: QaConfig, systems: Sequence[System]) -> None:
     names = [system.name for system in systems]
-    if len(set(names)) < len(names):
-        raise ValueError(f"runs: the run called {names[0]} has the name of the LM that runs begin with; rename its "
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"runs: the run called {repeated[0]} has the name of the LM that runs begin with; rename its "
                          "folder, or give base=false")  # fmt: skip
     for key, name in (("reference", config.reference), ("known.by", config.known.by)):
         if name is not None and name not in names:
             raise ValueError(f"{key}={name}: no such system; there are {', '.join(names)}")
+
+
+def _check_graphs(folders: Sequence[Path]) -> None:
+    """That all runs are of one graph, before the first is asked; each run's own is held against it as it is loaded."""
+    digests = [read_description(folder / "model")["data"] for folder in folders]
+    for folder, found in zip(folders, digests, strict=True):
+        if found != digests[0]:
+            raise ValueError(f"runs: {folders[0]} and {folder} are of different graphs, so what is right differs; "
+                             "compare runs of one graph")  # fmt: skip
 
 
 def _in_words(protocol: dict[str, Any]) -> str:
@@ -173,10 +178,11 @@ def _in_words(protocol: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _store(out: Path, result: dict[str, Any], lines: Sequence[Line], table: str) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    # the JSON comes last, so that answers without it are known to be of an evaluation that was broken off
-    (out / RESULT).unlink(missing_ok=True)
-    write_text(out / LINES, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-    write_text(out / TABLE, table)
-    write_json(out / RESULT, result)
+def _store_lines(out: Path, lines: Sequence[Line], *, is_first: bool) -> None:
+    """Those of one member. The JSON comes last, so that lines without it are known to be of a broken-off evaluation."""
+    if is_first:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in (RESULT, TABLE):
+            (out / name).unlink(missing_ok=True)
+    with (out / LINES).open("w" if is_first else "a", encoding="utf-8") as file:
+        file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)

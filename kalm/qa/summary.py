@@ -85,13 +85,15 @@ def _difference(kind: str, first: Runs, second: Runs) -> dict[str, Any]:
     """The second system less the first: over the questions, each with the mean of its runs, and over the seeds.
 
     The interval over questions says whether other questions would show the same of these runs, that over seeds whether
-    other runs would on these questions. The latter is Student's t of the differences of runs of the same seed; where
-    one system has one run, as a pretrained base has, all are compared with that.
+    other runs would on these questions. The latter is Student's t of the differences of runs of the same seed. A
+    pretrained base has no seed, so all are compared with it; any other single run is one draw of many, whose chance
+    the differences from it would not show.
     """
     before, after = _scores(first), _scores(second)
     found = compare_ratio(before.mean(axis=0), after.mean(axis=0), *_each_question(before.shape[1]))
     result: dict[str, Any] = {**found, "by_seed": None, "interval_over_seeds": None, "mcnemar": None}
-    if _seeds(first) == _seeds(second) or 1 in (len(before), len(after)):
+    seeds = _seeds(first), _seeds(second)
+    if seeds[0] == seeds[1] or [None] in seeds:
         by_seed = after.mean(axis=1) - before.mean(axis=1)
         result["by_seed"] = by_seed.tolist()
         if len(by_seed) > 1:
@@ -148,7 +150,7 @@ def _flags(runs: Runs, rows: Sequence[int], key: str) -> Flags:
     return np.asarray(np.array([[of_run[row][key] for row in rows] for of_run in runs.values()]) == 1)
 
 
-def _seeds(runs: Runs) -> list[int]:
+def _seeds(runs: Runs) -> list[int | None]:
     return [of_run[0]["seed"] for of_run in runs.values()]
 
 

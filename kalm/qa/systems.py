@@ -23,12 +23,12 @@ class Member:
 
     Args:
         folder: of the run that it is the result of, or of one that began with it.
-        seed: of the run.
+        seed: of the run; None of a pretrained base, which is one LM for all seeds.
         is_base: it is the LM of before the first step.
     """
 
     folder: Path
-    seed: int
+    seed: int | None
     is_base: bool = False
 
 
@@ -68,7 +68,7 @@ def group_runs(folders: Sequence[Path], prompts: PromptsConfig, *, with_base: bo
         ValueError: a folder is no run, was trained with other words, or two runs are the same one.
     """
     groups: dict[str, list[Member]] = {}
-    bases: dict[str, dict[int, Member]] = {}
+    bases: dict[str, dict[int | None, Member]] = {}
     for folder in folders:
         config = read_config(folder / "config.yaml")
         _check_words(folder, config, prompts)
@@ -76,7 +76,7 @@ def group_runs(folders: Sequence[Path], prompts: PromptsConfig, *, with_base: bo
         own = repr(sorted((key, value) for key, value in keys.items() if not key.startswith(ASIDE)))
         groups.setdefault(own, []).append(Member(folder=folder, seed=config.training.seed))
         # an LM from scratch begins with weights of its own, a pretrained one with the same for all seeds
-        seed = config.training.seed if config.model.path is None else 0
+        seed = config.training.seed if config.model.path is None else None
         base = Member(folder=folder, seed=seed, is_base=True)
         bases.setdefault(_base_key(config), {}).setdefault(seed, base)
     systems = _named([_by_seed(members) for members in groups.values()])
@@ -107,7 +107,7 @@ def _check_words(folder: Path, config: Config, prompts: PromptsConfig) -> None:
 
 
 def _by_seed(members: list[Member]) -> list[Member]:
-    ordered = sorted(members, key=lambda member: member.seed)
+    ordered = sorted(members, key=lambda member: member.seed or 0)
     for one, other in pairwise(ordered):
         if one.seed == other.seed:
             raise ValueError(f"runs: {one.folder} and {other.folder} have the same config and seed, so that the second "
@@ -116,12 +116,12 @@ def _by_seed(members: list[Member]) -> list[Member]:
 
 
 def _named(groups: Sequence[list[Member]]) -> list[System]:
-    """By what their folders' names have in common, if that is one system's alone."""
+    """By what their folders' names have in common, if that is one system's alone; else by the first folder."""
     # a sweep over experiments calls its jobs so
     names = [_common_name([member.folder.resolve().name.removeprefix("experiment=") for member in members])
              for members in groups]  # fmt: skip
     return [
-        System(name=name if names.count(name) == 1 else members[0].folder.resolve().name, members=members)
+        System(name=name if names.count(name) == 1 else str(members[0].folder), members=members)
         for name, members in zip(names, groups, strict=True)
     ]
 

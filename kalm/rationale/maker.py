@@ -117,7 +117,10 @@ class Maker:
             status = OF_VERDICT.get(verdict, Status.ok)
         if status is Status.ok:
             case.rationale = written.text
-            names = [link.text for link in case.linked.answers]  # of a free answer the entities, not its sentences
+            links = case.linked.answers  # of a free answer the entities, not its sentences
+            entities = {entity for link in links for entity in link.entity_ids}
+            # facts are told in the graph's names, which an answer given by label or alias is not
+            names = [*(link.text for link in links), *(self.graph.entity_names[entity] for entity in entities)]
             case.names_answer = any(names_entity(written.text, name) for name in names)
         else:
             case.rejected = written.text

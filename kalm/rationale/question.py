@@ -96,7 +96,7 @@ def _question(row: Any, number: int, line: int) -> Question:
     own_id = row.get("id")
     if own_id is not None and type(own_id) not in (str, int):
         raise ValueError(f"id must be a text or a whole number, got {own_id!r}")
-    choices = _texts(row, "choices") or ()
+    choices = _choices(row)
     kind = _kind(row, choices)
     return Question(
         number=number, line=line, own_id=own_id, kind=kind, text=text.strip(), answers=_answers(row, kind, choices),
@@ -139,10 +139,25 @@ def _answers(row: dict[str, Any], kind: Kind, choices: tuple[str, ...]) -> tuple
     return answers
 
 
+def _choices(row: dict[str, Any]) -> tuple[str, ...]:
+    """As they are given, since an answer may be a place among them."""
+    choices = _stripped(row, "choices") or ()
+    if "" in choices or len(set(choices)) < len(choices):
+        raise ValueError(f"choices must be different texts, none of them empty, got {list(choices)!r}; give each "
+                         "choice once, and an answer that is a place by that in the mended list")  # fmt: skip
+    return choices
+
+
 def _texts(row: dict[str, Any], key: str) -> tuple[str, ...] | None:
+    """Each once, without empty ones."""
+    found = _stripped(row, key)
+    return None if found is None else tuple(dict.fromkeys(filter(None, found)))
+
+
+def _stripped(row: dict[str, Any], key: str) -> tuple[str, ...] | None:
     found = row.get(key)
     if found is None:
         return None
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
         raise ValueError(f"{key} must be a list of texts, got {found!r}")
-    return tuple(dict.fromkeys(filter(None, (text.strip() for text in found))))
+    return tuple(text.strip() for text in found)

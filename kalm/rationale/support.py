@@ -38,7 +38,8 @@ class Support:
        in it. A single word that begins a sentence does not count: films are called `It`, `Who` and `The Day`.
     3. It names both ends of at least one fact of the paths.
 
-    A wrong relation between the right entities passes; only a reader of the text could tell.
+    Composed and decomposed accents are the same (NFC). A wrong relation between the right entities passes; only a
+    reader of the text could tell.
 
     Args:
         index: the names.
@@ -57,7 +58,7 @@ class Support:
             given: what the writer has read.
             answers: of the question.
         """
-        text = unicodedata.normalize("NFC", text)  # as mentions count places
+        text = _composed(text)  # as mentions count places
         words = _words(text)
         if not words:
             return Judgement(Verdict.empty, "the rationale has no words")
@@ -75,7 +76,7 @@ class Support:
         return Judgement(Verdict.good, "")
 
     def _counts(self, mention: Mention, text: str) -> bool:
-        is_exact = any(self._names[entity] == mention.text for entity in mention.entity_ids)
+        is_exact = any(_composed(self._names[entity]) == mention.text for entity in mention.entity_ids)
         if not is_exact or mention.text.islower() or not any(map(str.isalnum, mention.text)):
             return False
         is_word = len(mention.text.split()) == 1 and not any(map(str.isdigit, mention.text))
@@ -88,7 +89,7 @@ class Support:
 
 def names_entity(text: str, name: str) -> bool:
     """Whether a text holds a name as words of its own, in any case."""
-    text, name = text.casefold(), name.casefold()
+    text, name = _composed(text).casefold(), _composed(name).casefold()
     start = text.find(name)
     while start >= 0:
         ends = text[start - 1 : start], text[start + len(name) : start + len(name) + 1]
@@ -103,4 +104,8 @@ def _is_word(character: str) -> bool:
 
 
 def _words(text: str) -> set[str]:
-    return set(re.findall(r"\w+", text.casefold()))
+    return set(re.findall(r"\w+", _composed(text).casefold()))
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", text)

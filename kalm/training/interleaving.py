@@ -3,8 +3,6 @@
 from fractions import Fraction
 from math import ceil, floor
 
-FINEST = 10_000  # a share is taken as the nearest fraction with at most this divisor
-
 
 class Interleaving:
     """Steps of two kinds, spread evenly, by their number alone.
@@ -17,7 +15,7 @@ class Interleaving:
     """
 
     def __init__(self, share: float) -> None:
-        self._share = Fraction(share).limit_denominator(FINEST)
+        self._share = Fraction(str(share))  # as it is written: 3 of 100 steps are 0.03, which is less in binary
 
     def is_of_questions(self, step: int) -> bool:
         return self.num_question_steps(step + 1) > self.num_question_steps(step)
