@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, make_encoder, write_toy_graph
-from hypothesis import given
-from hypothesis import strategies as st
 from test_kgqa import mean_log_probability, wide_encoder
 from toy_run import composed, configured, make_run
 
@@ -18,13 +16,13 @@ from kalm.composition import load_config, save_config
 from kalm.config import Decoding, KnownConfig, QaConfig, TaskPrompt
 from kalm.evaluation.loaded_run import load_run
 from kalm.evaluation.paired import mcnemar
-from kalm.graph.knowledge_graph import SPLITS, KnowledgeGraph
-from kalm.kgqa.asked import NO_ANSWER, NO_TOPIC, SCORED, TOO_LONG, Asked
+from kalm.graph.knowledge_graph import SPLITS
+from kalm.kgqa.asked import NO_ANSWER, NO_TOPIC, SCORED, TOO_LONG
 from kalm.kgqa.prompts import InstructionPrompts
 from kalm.kgqa.scoring import Vocabulary
 from kalm.qa import run as run_module
-from kalm.qa.known import find_chains
-from kalm.qa.questions import Item, read_items
+from kalm.qa.known import KnownFacts
+from kalm.qa.questions import read_items
 from kalm.qa.run import compare
 from kalm.qa.summary import summarise
 from kalm.qa.systems import _common_name, find_folders, group_runs
@@ -224,51 +222,21 @@ def test_chains_are_the_relations_that_lead_to_exactly_the_answers(toy_graph, tm
         "what does [an elm tree] say\tmoss|ivy\n",
         tmp_path / "questions.txt",
     )
-    one, incomplete, two, lost = find_chains(toy_graph, items, 2)
+
+    def chains(max_hops):
+        config = KnownConfig(measured=True, by=None, candidates=None, beta=1.0, max_hops=max_hops)
+        return KnownFacts(toy_graph, items, config, seed=0).chains
+
+    one, incomplete, two, lost = chains(2)
     ann, bob, ivy, elm = (place[label] for label in ("ann", "bob", "ivy", "elm"))
     assert set(one) == {((ann, rel, entity),) for rel in (relation["knows"], inverse["knows"]) for entity in (ann, bob)}
     assert incomplete == lost == []
     assert set(two) == {
         ((ivy, inverse["eats"], middle), (middle, relation["eats"], elm)) for middle in (place["gnu"], place["hen"])
     }
-    assert find_chains(toy_graph, items, 1)[2] == []
+    assert chains(1)[2] == []
     triples = {tuple(triple) for split in SPLITS for triple in toy_graph.directed(split).tolist()}
     assert {fact for chains in (one, two) for chain in chains for fact in chain} <= triples
-
-
-@st.composite
-def walks(draw):
-    """A graph of few entities and two relations, a topic, and answers that some walk may lead to."""
-    entity = st.integers(0, 3)
-    triples = draw(st.lists(st.tuples(entity, st.integers(0, 1), entity), min_size=1, max_size=7))
-    return triples, draw(entity), draw(st.sets(entity, min_size=1, max_size=3))
-
-
-@given(walks())
-def test_chains_are_those_of_trying_all_relations(walk):
-    triples, topic, answers = walk
-    rows = np.array(triples, np.int64)
-    graph = KnowledgeGraph(
-        entity_labels=list("abcd"), entity_names=list("abcd"), entity_descriptions=[""] * 4, relation_labels=list("rs"),
-        relation_names=list("rs"), triples={"train": rows[1:], "valid": rows[:0], "test": rows[:1]}, num_named=4,
-    )  # fmt: skip
-    facts = {fact for head, relation, tail in triples for fact in ((head, relation, tail), (tail, relation + 2, head))}
-
-    def leading(chains):
-        """All chains of the relations whose ends are the answers, the topic left aside where it is none."""
-        left = set() if topic in answers else {topic}
-        by_relations = {}
-        for chain in chains:
-            by_relations.setdefault(tuple(relation for _, relation, _ in chain), []).append(chain)
-        return [chain for own in by_relations.values() if {chain[-1][2] for chain in own} - left == answers
-                for chain in own if chain[-1][2] in answers]  # fmt: skip
-
-    one = leading([(fact,) for fact in facts if fact[0] == topic])
-    two = leading([(fact, onward) for fact in facts if fact[0] == topic for onward in facts if onward[0] == fact[2]])
-    item = Item(None, Asked(task="question", number=0, topics=(topic,), known=tuple(sorted(answers))))
-    for max_hops, expected in ((1, one), (2, one or two)):
-        (found,) = find_chains(graph, [item], max_hops)
-        assert sorted(found) == sorted(expected)
 
 
 def test_a_question_is_known_where_a_chain_is_ranked_first(runs, place, toy_graph, template):

@@ -165,6 +165,18 @@ def test_the_facts_of_held_out_questions_are_not_walked(folder):
     assert len(records(folder)[0]["paths"][0]["relations"]) > 1
 
 
+def test_the_facts_of_two_relations_are_not_walked(folder):
+    # a gnu and a hen eat ivy, and the elm besides
+    (folder / "held.txt").write_text("what do those eat that eat [ivy]\tan elm tree\n")
+    summary = make(folder, f"leave_out=[{folder / 'held.txt'}]")
+    assert summary["triples_left_out"] == 4
+    held = [("gnu", "elm"), ("gnu", "ivy"), ("hen", "elm"), ("hen", "ivy")]
+    for record in records(folder):
+        for path in record["paths"]:
+            walked = set(zip(path["entities"], path["entities"][1:], strict=False))
+            assert not walked & {pair for fact in held for pair in (fact, fact[::-1])}
+
+
 def test_paths_that_fall_short_are_told_if_asked_for(folder):
     (folder / "qa.txt").write_text("what does [Bob] lead to\tivy\n")
     make(folder, "paths.max_hops=1")

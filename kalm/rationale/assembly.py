@@ -36,7 +36,7 @@ def build_maker(config: RationalesConfig, graph: KnowledgeGraph, out: Path) -> t
     kept = triples
     if config.leave_out:
         files = [Path(path).expanduser() for path in config.leave_out]
-        kept = without_facts_of(triples, files, linker, graph.num_entities)
+        kept = without_facts_of(triples, files, linker, graph)
     paths = config.paths
     adjacency = build_adjacency(
         kept, num_entities=graph.num_entities, num_relations=graph.num_relations, seed=paths.seed

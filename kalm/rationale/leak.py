@@ -1,46 +1,64 @@
 """Facts of held-out questions, left out of the graph before paths are searched in it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from kalm.graph.knowledge_graph import HEAD, TAIL, Triples
-from kalm.rationale.linking import Linker
+from kalm.graph.knowledge_graph import HEAD, RELATION, SPLITS, TAIL, KnowledgeGraph, Triples
+from kalm.rationale.chains import find_chains
+from kalm.rationale.linking import Linked, Linker
 from kalm.rationale.question import read_questions
+from kalm.rationale.tails import Tails
 from kalm.text.ragged import Ids
 
 AT_ONCE = 4096
+MAX_HOPS = 2
 
 
-def without_facts_of(triples: Triples, paths: Iterable[Path], linker: Linker, num_entities: int) -> Triples:
-    """The triples, (n, 3), without those between an entity of a question and one of its answers, either way round.
+def without_facts_of(triples: Triples, paths: Iterable[Path], linker: Linker, graph: KnowledgeGraph) -> Triples:
+    """The triples, (n, 3), without those that answer a question.
 
-    They are what answers a question of one hop. The facts of a question of two hops join other entities, and stay.
-    Where a name is that of several entities, the triples of all of them go.
+    They are all between an entity of a question and one of its answers, either way round, and those on the way where
+    two relations lead from a topic to exactly the answers (`find_chains`). Where a name is that of several entities,
+    the triples between all of them go.
 
     Raises:
         ValueError: a file is missing or is none of questions.
     """
-    held = np.unique(np.concatenate([np.empty(0, np.int64), *(_pairs(path, linker, num_entities) for path in paths)]))
-    forward = triples[:, HEAD] * num_entities + triples[:, TAIL]
-    backward = triples[:, TAIL] * num_entities + triples[:, HEAD]
-    return triples[~(np.isin(forward, held) | np.isin(backward, held))]
+    size, tails = graph.num_entities, Tails(graph, SPLITS)
+    pairs: set[int] = set()  # head * N + tail, either way round
+    facts: set[int] = set()  # (head * R + relation) * N + tail
+    for linked in (linked for path in paths for linked in _linked(path, linker)):
+        topics = [topic for link in linked.question for topic in link.entity_ids]
+        answers = {answer for link in linked.answers for answer in link.entity_ids}
+        pairs.update(topic * size + answer for topic in topics for answer in answers)
+        pairs.update(answer * size + topic for topic in topics for answer in answers)
+        for chain in find_chains(tails, topics, answers, MAX_HOPS) if all(_is_one(linked)) else ():
+            facts.update(_key(*fact, graph) for fact in chain)
+    head, relation, tail = triples[:, HEAD], triples[:, RELATION], triples[:, TAIL]
+    is_held = np.isin(head * size + tail, _array(pairs))
+    is_held |= np.isin((head * graph.num_relations + relation) * size + tail, _array(facts))
+    return triples[~is_held]
 
 
-def _pairs(path: Path, linker: Linker, num_entities: int) -> Ids:
-    """Head * N + tail for each pair of topic and answer of a file's questions."""
+def _linked(path: Path, linker: Linker) -> Iterator[Linked]:
     questions = read_questions(path)
-    parts = [np.empty(0, np.int64)]
     while block := list(islice(questions, AT_ONCE)):
-        pairs = {
-            topic * num_entities + answer
-            for linked in linker.link(block)
-            for about in linked.question
-            for topic in about.entity_ids
-            for named in linked.answers
-            for answer in named.entity_ids
-        }
-        parts.append(np.fromiter(pairs, np.int64, count=len(pairs)))
-    return np.concatenate(parts)
+        yield from linker.link(block)
+
+
+def _is_one(linked: Linked) -> Iterator[bool]:
+    return (len(link.entity_ids) == 1 for link in linked.answers)
+
+
+def _key(head: int, relation: int, tail: int, graph: KnowledgeGraph) -> int:
+    """Of a fact walked either way, the triple's."""
+    if relation >= graph.num_relations:
+        head, relation, tail = tail, relation - graph.num_relations, head
+    return (head * graph.num_relations + relation) * graph.num_entities + tail
+
+
+def _array(keys: set[int]) -> Ids:
+    return np.fromiter(keys, np.int64, count=len(keys))
