@@ -176,6 +176,31 @@ def test_paths_that_fall_short_are_told_if_asked_for(folder):
     assert record["told_answers"] == ["ivy"]
 
 
+def test_a_model_that_was_trained_again_changes_the_digest(folder):
+    def digest(*overrides):
+        return config_digest(rationales_config(*overrides, folder=folder))
+
+    def write(content, *names):
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(content)
+
+    weights = ("lm/model.safetensors", "run/model/adapter_model.safetensors")
+    write("1", *weights, "lm/tokenizer.json")
+    write(json.dumps({"base_model_name_or_path": str(folder / "lm")}), "run/model/adapter_config.json")
+    local, run, tokenizer = (f"{key}={folder / name}" for key, name in (
+        ("generator.local.path", "lm"), ("run", "run"), ("tokenizer", "lm")))  # fmt: skip
+    before = [digest(local), digest(run), digest(tokenizer)]
+    (folder / "lm").rename(folder / "moved")
+    assert digest(local.replace("=" + str(folder / "lm"), f"={folder / 'moved'}")) == before[0]
+    (folder / "moved").rename(folder / "lm")
+    write("2", "lm/model.safetensors")
+    after = [digest(local), digest(run), digest(tokenizer)]
+    assert [old == new for old, new in zip(before, after, strict=True)] == [False, False, True]
+    write("2", "lm/tokenizer.json")
+    assert digest(tokenizer) != before[2]
+
+
 @pytest.mark.parametrize(
     ("question", "overrides", "told"),
     [

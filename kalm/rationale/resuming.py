@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,15 @@ from omegaconf import OmegaConf
 
 from kalm.config import RationalesConfig
 from kalm.graph.knowledge_graph import KnowledgeGraph
-from kalm.provenance import file_digest
+from kalm.model.loading import ADAPTER_CONFIG
+from kalm.provenance import file_digest, folder_digest
 from kalm.rationale.line_file import LineFile
 from kalm.text.token_table import data_digests
 
 # sections that change no record: what they name is known by its digest, or is no matter of content
 NO_CONTENT = ("data", "qa", "out", "overwrite", "at_once", "debug")
+TOKENIZER_FILES = ("*token*", "vocab*", "merges*", "*.model")
+MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", *TOKENIZER_FILES)
 
 
 def graph_digest(graph: KnowledgeGraph) -> str:
@@ -24,7 +28,10 @@ def graph_digest(graph: KnowledgeGraph) -> str:
 
 
 def config_digest(config: RationalesConfig) -> str:
-    """Of all that a record depends on beside graph and questions; files are known by their bytes."""
+    """Of all that a record depends on beside graph and questions; files are known by their bytes.
+
+    So are models, since one that was trained again lies at the same place; reading takes about as long as loading.
+    """
     plain = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
     assert isinstance(plain, dict)
     content: dict[str, Any] = {str(key): value for key, value in plain.items() if key not in NO_CONTENT}
@@ -35,8 +42,28 @@ def config_digest(config: RationalesConfig) -> str:
     endpoint = content["generator"]["endpoint"]
     # how it is asked, not what
     content["generator"]["endpoint"] = {key: endpoint[key] for key in ("model", "temperature", "max_new_tokens")}
-    content["generator"]["local"].pop("batch_size")
+    local = content["generator"]["local"]
+    local.pop("batch_size")
+    if config.generator.local.path is not None:
+        local["path"] = _model_digest(config.generator.local.path, MODEL_FILES)
+    if config.run is not None:
+        content["run"] = _model_digest(f"{config.run}/model", MODEL_FILES)
+    if config.tokenizer is not None:
+        content["tokenizer"] = _model_digest(config.tokenizer, TOKENIZER_FILES)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _model_digest(path: str, patterns: Sequence[str]) -> str:
+    """Of a folder's files, those of its adapter's base too; a hub name stands for itself."""
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        return path
+    digest = folder_digest(folder, patterns)
+    # a file that is damaged is told of when it is loaded
+    with suppress(FileNotFoundError, ValueError, LookupError, TypeError):
+        base = json.loads((folder / ADAPTER_CONFIG).read_bytes())["base_model_name_or_path"]
+        digest += _model_digest(str(base), patterns)
+    return digest
 
 
 def num_records(out: Path, digests: Mapping[str, str]) -> int:
