@@ -59,7 +59,7 @@ def make_rationales(config: RationalesConfig) -> dict[str, Any]:
                 "seconds": time.monotonic() - started,
                 "triples_left_out": num_left_out,
                 "generator": generator.description,
-                "endpoint": _paid(generator),
+                "endpoint_in_this_run": _paid(generator),
                 "digests": digests,
                 "environment": environment(),
             }
