@@ -164,6 +164,32 @@ def test_a_key_that_is_refused_stops_the_run_and_keeps_what_is_done(folder, serv
     assert len((folder / "out.jsonl.answers.jsonl").read_text().splitlines()) == 1
 
 
+def test_overwriting_loses_nothing_before_the_new_file_is_whole_and_goes_on(folder, server, monkeypatch):
+    make(folder, ["fine"])
+    before = (folder / "out.jsonl").read_bytes()
+    names = {path.name for path in folder.iterdir()}
+    with pytest.raises(ValueError, match="fault 401"):
+        make(folder, ["locked"], "overwrite=true")
+    assert (folder / "out.jsonl").read_bytes() == before
+    assert {path.name for path in folder.iterdir()} == names, "of a run that has written nothing nothing is left"
+    with pytest.raises(ValueError, match="fault 401"):
+        make(folder, ["fine a", "locked"], "overwrite=true", "at_once=1")
+    assert (folder / "out.jsonl").read_bytes() == before
+    monkeypatch.delitem(STATUS, "locked")
+    summary, records = make(folder, ["fine a", "locked"], "overwrite=true")
+    assert (summary["questions"], summary["questions_in_this_run"]) == (2, 1)
+    assert [record["question"].split()[0] for record in records] == ["fine", "locked"]
+    assert {path.name for path in folder.iterdir()} == names
+
+
+def test_a_file_of_someone_elses_is_no_cache(folder, server):
+    for content in (b"mine", b'{"mine": 1}\n', b'mine\n{"key": "'):
+        (folder / "mine").write_bytes(content)
+        with pytest.raises(ValueError, match="mine exists and holds something else"):
+            make(folder, ["fine"], f"generator.endpoint.cache={folder / 'mine'}")
+        assert (folder / "mine").read_bytes() == content
+
+
 def test_equal_prompts_are_asked_once(folder, server):
     words = ["fine", "fine", "broken", "fine", "broken"]
     assert make_estimate(folder, words)["num_requests"] == 2

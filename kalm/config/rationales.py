@@ -188,7 +188,7 @@ class RationalesConfig:
     data: DataConfig
     qa: str  # file of questions with answers: .jsonl, or lines as MetaQA has them; docs/kale.md
     out: str  # file of JSON lines, one per question; begun anew, or gone on with
-    overwrite: bool  # replace that file; what an endpoint has answered is kept
+    overwrite: bool  # replace that file, once the new one is whole; what an endpoint has answered is kept
     leave_out: list[str]  # files of questions: no path uses a triple between a topic and an answer of theirs
     run: str | None  # a run trained on this graph, whose embeddings help to link and to choose paths
     linking: LinkingConfig

@@ -13,7 +13,8 @@ from kalm.config import RationalesConfig
 from kalm.graph.knowledge_graph import KnowledgeGraph
 from kalm.model.loading import ADAPTER_CONFIG
 from kalm.provenance import file_digest, folder_digest
-from kalm.rationale.line_file import LineFile
+from kalm.rationale.line_file import LineFile, locked
+from kalm.rationale.record import BEGINNING
 from kalm.text.token_table import data_digests
 
 # sections that change no record: what they name is known by its digest, or is no matter of content
@@ -66,28 +67,41 @@ def _model_digest(path: str, patterns: Sequence[str]) -> str:
     return digest
 
 
-def num_records(out: Path, digests: Mapping[str, str]) -> int:
-    """How many questions are done; a last line that is not whole is cut off. 0 where there is no file.
+def open_records(out: Path, digests: Mapping[str, str], *, overwrite: bool) -> tuple[LineFile, int]:
+    """The file that records are added to, and how many questions are done in it; no other run may write to it.
+
+    Args:
+        out: the file that is wanted.
+        digests: of graph, questions and config.
+        overwrite: records go to OUT.unfinished, to be moved when all are written, so that `out` stays as it is until
+            then. There too an interrupted run is gone on with; one of other digests is begun anew.
 
     Raises:
-        ValueError: the file was made from another graph, other questions or another config, or is something else.
+        ValueError: another run is writing to the file, or it was made from another graph, other questions or another
+            config, or is something else.
     """
-    if not out.exists():
-        return 0
-    with out.open("rb") as stream:
-        first = stream.readline()
-    if first.endswith(b"\n") and b'"digests"' not in first:
-        raise ValueError(f"out: {out} exists and holds no rationales; take another file, or overwrite=true")
-    file = LineFile(out)
+    if overwrite and out.exists():
+        with locked(out):  # a run that is writing to it is told of now, not when all is done
+            pass
+    file = LineFile(_unfinished(out) if overwrite else out, BEGINNING)
+    if file.was_torn:
+        print(f"{file.path}: the last line was not whole and is cut off; its question is asked again", flush=True)
     try:
-        if file.was_torn:
-            print(f"{out}: the last line was not whole and is cut off; its question is asked again", flush=True)
-        return _checked(file, digests)
-    finally:
-        file.close()
+        return file, _num_records(file, digests)
+    except ValueError:
+        if not overwrite:
+            file.close()
+            raise
+        file.clear()
+        return file, 0
 
 
-def _checked(file: LineFile, digests: Mapping[str, str]) -> int:
+def _unfinished(out: Path) -> Path:
+    whole = out.resolve()  # not beside a link, which may lie on another disk
+    return whole.with_name(f"{whole.name}.unfinished")
+
+
+def _num_records(file: LineFile, digests: Mapping[str, str]) -> int:
     count = 0
     for row in file:
         if row.get("number") != count:
