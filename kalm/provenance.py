@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,15 @@ def file_digest(path: Path) -> str:
     """The SHA-256 of a file's bytes, as hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_digest(folder: Path, patterns: Sequence[str]) -> str:
+    """The SHA-256 of names and bytes of a folder's own files whose names match one of the patterns, as hex digits."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and any(map(path.match, patterns)):
+            digest.update(f"{path.name}\0{file_digest(path)}\0".encode())
+    return digest.hexdigest()
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Rationales from an endpoint, against a fake server on this machine."""
 
+import asyncio
 import json
 import threading
 import time
@@ -12,7 +13,7 @@ from rationale_config import rationales_config
 
 from kalm.rationale.answer_cache import Answer, AnswerCache
 from kalm.rationale.cost import Price, estimate
-from kalm.rationale.endpoint import Pace
+from kalm.rationale.paced_client import Pace
 from kalm.rationale.run import make_rationales
 
 GOOD = "Ann likes a fox, as the facts say."
@@ -23,6 +24,7 @@ FATES = {
     "busy": "ok",  # 429 once, then an answer
     "broken": "endpoint_failed",
     "slow": "endpoint_timeout",
+    "drip": "endpoint_timeout",  # each read is in time, the whole is not
     "refuse": "endpoint_refused",
     "filter": "endpoint_refused",
     "toolong": "endpoint_refused",
@@ -30,6 +32,7 @@ FATES = {
     "nochoices": "endpoint_rubbish",
     "nocontent": "endpoint_rubbish",
     "torn": "endpoint_rubbish",
+    "surrogate": "endpoint_rubbish",
     "blank": "empty_rationale",
     "answer": "repeats_answer",
     "cut": "cut_short",
@@ -50,6 +53,8 @@ BODIES = {
     "filter": completion("", "content_filter"),
     "nochoices": {"object": "chat.completion", "choices": []},
     "nocontent": completion(None),
+    "surrogate": completion("Ann likes a fox \ud800."),
+    "nousage": {key: value for key, value in completion(GOOD).items() if key != "usage"},
     "blank": completion(" \n"),
     "answer": completion("A fox."),
     "cut": completion("Ann likes a fox, and", "length"),
@@ -85,7 +90,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(body)))
             self.send_header("retry-after-ms", "1")
             self.end_headers()
-            self.wfile.write(body)
+            for part in [body[:9], *(body[i : i + 1] for i in range(9, 15))] if word == "drip" else [body]:
+                self.wfile.write(part)
+                time.sleep(0.1 if word == "drip" else 0)
         except (BrokenPipeError, ConnectionResetError):
             pass  # the slow one is not waited for
 
@@ -136,14 +143,14 @@ def test_each_kind_of_answer_has_its_status(folder, server, capsys):
     path, key, request = server.requests[0]
     assert (path, key, request["model"], request["max_tokens"]) == ("/v1/chat/completions", "Bearer secret", "m", 256)
     assert summary["statuses"] == dict(Counter(FATES.values()))
-    assert summary["endpoint"]["requests"] == 9  # the answers, refusals among them
+    assert summary["endpoint_in_this_run"]["requests"] == 9  # the answers, refusals among them
     assert "secret" not in (folder / "out.jsonl").read_text() + capsys.readouterr().out
 
     # what was answered is not asked again, what failed is
     before = server.asked.copy()
     summary, again = make(folder, FATES, "overwrite=true")
     assert [record["status"] for record in again] == [record["status"] for record in records]
-    assert summary["endpoint"]["requests"] == 0
+    assert summary["endpoint_in_this_run"]["requests"] == 0
     failed = {
         word for word, fate in FATES.items() if fate in ("endpoint_failed", "endpoint_timeout", "endpoint_rubbish")
     }
@@ -155,6 +162,51 @@ def test_a_key_that_is_refused_stops_the_run_and_keeps_what_is_done(folder, serv
         make(folder, ["fine", "locked"], "at_once=1")
     assert len((folder / "out.jsonl").read_text().splitlines()) == 1
     assert len((folder / "out.jsonl.answers.jsonl").read_text().splitlines()) == 1
+
+
+def test_overwriting_loses_nothing_before_the_new_file_is_whole_and_goes_on(folder, server, monkeypatch):
+    make(folder, ["fine"])
+    before = (folder / "out.jsonl").read_bytes()
+    names = {path.name for path in folder.iterdir()}
+    with pytest.raises(ValueError, match="fault 401"):
+        make(folder, ["locked"], "overwrite=true")
+    assert (folder / "out.jsonl").read_bytes() == before
+    assert {path.name for path in folder.iterdir()} == names, "of a run that has written nothing nothing is left"
+    with pytest.raises(ValueError, match="fault 401"):
+        make(folder, ["fine a", "locked"], "overwrite=true", "at_once=1")
+    assert (folder / "out.jsonl").read_bytes() == before
+    monkeypatch.delitem(STATUS, "locked")
+    summary, records = make(folder, ["fine a", "locked"], "overwrite=true")
+    assert (summary["questions"], summary["questions_in_this_run"]) == (2, 1)
+    assert [record["question"].split()[0] for record in records] == ["fine", "locked"]
+    assert {path.name for path in folder.iterdir()} == names
+
+
+def test_a_file_of_someone_elses_is_no_cache(folder, server):
+    for content in (b"mine", b'{"mine": 1}\n', b'mine\n{"key": "'):
+        (folder / "mine").write_bytes(content)
+        with pytest.raises(ValueError, match="mine exists and holds something else"):
+            make(folder, ["fine"], f"generator.endpoint.cache={folder / 'mine'}")
+        assert (folder / "mine").read_bytes() == content
+
+
+def test_equal_prompts_are_asked_once(folder, server):
+    words = ["fine", "fine", "broken", "fine", "broken"]
+    assert make_estimate(folder, words)["num_requests"] == 2
+    _, records = make(folder, words, "generator.endpoint.num_retries=0")
+    assert [record["status"] for record in records] == [FATES[word] for word in words]
+    assert server.asked == {"fine": 1, "broken": 1}
+
+
+def test_requests_that_are_tried_again_wait_their_turn_too(folder, server, monkeypatch):
+    turns = []
+
+    async def wait(_):
+        turns.append(len(server.requests))
+
+    monkeypatch.setattr(Pace, "wait", wait)
+    make(folder, ["busy"])
+    assert turns == [0, 1]
 
 
 def test_an_endpoint_that_fails_on_and_on_stops_the_run(folder, server):
@@ -189,9 +241,17 @@ def test_the_cost_is_told_before_and_held_to(folder, server, capsys):
     # the server counts 205 tokens an answer, more than the estimate: after the first one the limit is reached
     short = (*PRICES, "at_once=1", "generator.endpoint.max_new_tokens=1")
     limit = make_estimate(folder, words, *short)["dollars"] + 1
-    with pytest.raises(ValueError, match=r"are spent \(\d"):
+    with pytest.raises(ValueError, match=r"are spent in this run \(\d"):
         make(folder, words, *short, f"generator.endpoint.max_cost={limit}")
     assert 1 <= len(server.requests) == len((folder / "out.jsonl").read_text().splitlines()) < 4
+
+
+def test_an_endpoint_that_counts_no_tokens_costs_what_was_estimated(folder, server):
+    words = ["nousage a", "nousage b"]
+    told = make_estimate(folder, words, *PRICES)
+    paid = make(folder, words, *PRICES)[0]["endpoint_in_this_run"]
+    assert paid["completion_tokens"] == told["completion_tokens"] == 2 * 256
+    assert paid["dollars"] == pytest.approx(told["dollars"], abs=1)  # each prompt is rounded
 
 
 def make_estimate(folder, words, *overrides):
@@ -229,18 +289,21 @@ def test_answers_outlive_a_torn_line(tmp_path):
 def test_requests_are_spread_evenly(monkeypatch):
     now, slept = [100.0], []
 
-    def sleep(seconds):
+    async def sleep(seconds):
         slept.append(round(seconds, 6))
         now[0] += seconds
 
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+
+    async def ask(pace, count):
+        for _ in range(count):
+            await pace.wait()
+
     pace = Pace(120)
-    for _ in range(3):
-        pace.wait()
+    asyncio.run(ask(pace, 3))
     now[0] += 10
-    pace.wait()
+    asyncio.run(ask(pace, 1))
     assert slept == [0.5, 0.5]
-    for _ in range(3):
-        Pace(None).wait()
+    asyncio.run(ask(Pace(None), 3))
     assert len(slept) == 2

@@ -1,5 +1,6 @@
 """Rationales for questions over the toy graph: each status, resuming, leaks, and the command."""
 
+import fcntl
 import json
 import re
 import resource
@@ -18,7 +19,7 @@ from toy_run import make_run
 
 from kalm.graph.path import Path
 from kalm.rationale.generators import whole_sentences
-from kalm.rationale.line_file import LineFile
+from kalm.rationale.line_file import LineFile, locked
 from kalm.rationale.name_index import NameIndex
 from kalm.rationale.phrases import phrases_of, plain_phrase
 from kalm.rationale.record import read_rationales
@@ -101,6 +102,27 @@ def test_an_interrupted_run_goes_on(folder, num_bytes):
     assert (folder / "out.jsonl").read_bytes() == whole
 
 
+def test_overwriting_waits_for_the_run_that_is_writing(folder):
+    make(folder)
+    before = (folder / "out.jsonl").read_bytes()
+    with locked(folder / "out.jsonl"), pytest.raises(ValueError, match=r"out\.jsonl: another run is writing to it"):
+        make(folder, "overwrite=true", "paths.max_hops=1")
+    assert (folder / "out.jsonl").read_bytes() == before
+    assert not (folder / "out.jsonl.unfinished").exists(), "it is told of before the work"
+
+
+def test_what_an_overwriting_run_left_is_begun_anew_for_another_config(folder):
+    make(folder)
+    whole = (folder / "out.jsonl").read_bytes()
+    (folder / "out.jsonl.unfinished").write_bytes(whole[:-1])
+    summary = make(folder, "overwrite=true", "paths.max_hops=1")
+    assert (summary["questions"], summary["questions_in_this_run"]) == (9, 9)
+    (folder / "out.jsonl.unfinished").write_bytes(whole[:-1])
+    assert make(folder, "overwrite=true")["questions_in_this_run"] == 1
+    assert (folder / "out.jsonl").read_bytes() == whole
+    assert not (folder / "out.jsonl.unfinished").exists()
+
+
 def test_a_full_disk_leaves_whole_lines_to_go_on_from(folder):
     make(folder)
     whole = (folder / "out.jsonl").read_bytes()
@@ -151,6 +173,31 @@ def test_what_changes_no_record_changes_no_digest(folder):
     assert config_digest(rationales_config(*same, folder=folder)) == plain
     for other in ("paths.per_answer=3", "paths.search=astar", "linking.ignored=[x]", "max_tokens=9"):
         assert config_digest(rationales_config(other, "tokenizer=x", folder=folder)) != plain
+
+
+def test_a_model_that_was_trained_again_changes_the_digest(folder):
+    def digest(*overrides):
+        return config_digest(rationales_config(*overrides, folder=folder))
+
+    def write(content, *names):
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(content)
+
+    weights = ("lm/model.safetensors", "run/model/adapter_model.safetensors")
+    write("1", *weights, "lm/tokenizer.json")
+    write(json.dumps({"base_model_name_or_path": str(folder / "lm")}), "run/model/adapter_config.json")
+    local, run, tokenizer = (f"{key}={folder / name}" for key, name in (
+        ("generator.local.path", "lm"), ("run", "run"), ("tokenizer", "lm")))  # fmt: skip
+    before = [digest(local), digest(run), digest(tokenizer)]
+    (folder / "lm").rename(folder / "moved")
+    assert digest(local.replace("=" + str(folder / "lm"), f"={folder / 'moved'}")) == before[0]
+    (folder / "moved").rename(folder / "lm")
+    write("2", "lm/model.safetensors")
+    after = [digest(local), digest(run), digest(tokenizer)]
+    assert [old == new for old, new in zip(before, after, strict=True)] == [False, False, True]
+    write("2", "lm/tokenizer.json")
+    assert digest(tokenizer) != before[2]
 
 
 def test_the_facts_of_held_out_questions_are_not_walked(folder):
@@ -362,22 +409,40 @@ def test_a_phrase_of_no_relation_is_refused(toy_graph):
 
 
 @settings(max_examples=30)
-@given(st.lists(st.text(max_size=5), max_size=5), st.integers(0, 60))
+@given(st.lists(st.text(max_size=5), min_size=1, max_size=5), st.integers(0, 60))
 def test_a_torn_file_keeps_its_whole_lines(tmp_path_factory, texts, cut):
     path = tmp_path_factory.mktemp("lines") / "file.jsonl"
-    file = LineFile(path)
+    file = LineFile(path, b'{"text": ')
     places = [file.append([{"text": text}]) for text in texts]
     assert [file.at(place)["text"] for place in places] == texts
     file.close()
     content = path.read_bytes()[: cut or None]
     path.write_bytes(content)
-    again = LineFile(path)
+    again = LineFile(path, b'{"text": ')
     with pytest.raises(ValueError, match="another run is writing to it"):
-        LineFile(path)
+        LineFile(path, b'{"text": ')
     assert again.was_torn == (bool(content) and not content.endswith(b"\n"))
     again.append([{"text": "new"}])
     assert [row["text"] for row in again] == [*texts[: content.count(b"\n")], "new"]
     again.close()
+
+
+def test_a_file_that_is_put_in_the_place_of_one_while_it_is_opened_is_the_one_that_is_opened(tmp_path, monkeypatch):
+    path, other = tmp_path / "file", tmp_path / "other"
+    path.write_bytes(b"{}\n")
+    other.write_bytes(b"{}\n{}\n")
+    lock = fcntl.flock
+
+    def lock_late(file, operation):
+        if other.exists():
+            other.replace(path)
+        lock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock_late)
+    file = LineFile(path, b"{")
+    assert file.append([{}]) == len(b"{}\n{}\n")
+    assert len(list(file)) == 3
+    file.close()
 
 
 def test_a_record_that_is_none_is_named(tmp_path):
@@ -399,7 +464,9 @@ def test_a_record_that_is_none_is_named(tmp_path):
         (["out=nowhere/out.jsonl"], "out: there is no folder nowhere"),
         (["out=qa.txt"], "out and qa are both"),
         (["out=toy"], "out must be a file"),
-        (["out=other.txt"], "other.txt exists and holds no rationales"),
+        (["out=/dev/null", "overwrite=true"], "out must be a file"),
+        (["out=notes.txt"], "notes.txt exists and holds something else"),
+        (["out=other.txt"], "other.txt exists and holds something else"),
         (["qa=empty.txt"], "empty.txt: the file has no question"),
         (["qa=bad.jsonl"], "bad.jsonl:1: "),
         (["leave_out=[nowhere.txt]"], "leave_out: there is no file nowhere.txt"),
@@ -419,12 +486,17 @@ def test_bad_input_is_one_line_and_leaves_nothing(folder, monkeypatch, overrides
     (folder / "empty.txt").write_text("\n\n")
     (folder / "bad.jsonl").write_text("{}\n")
     (folder / "other.txt").write_text("mine\n")
+    (folder / "notes.txt").write_text("mine")
     monkeypatch.chdir(folder)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    before = sorted(path.name for path in folder.iterdir())
+    before = contents(folder)
     with pytest.raises(ValueError, match=re.escape(message)):
         make(folder, *overrides)
-    assert sorted(path.name for path in folder.iterdir()) == before
+    assert contents(folder) == before
+
+
+def contents(folder):
+    return {path.name: path.is_file() and path.read_bytes() for path in folder.iterdir()}
 
 
 def test_the_command(folder, warm_python, offline_environment):

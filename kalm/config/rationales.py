@@ -135,13 +135,13 @@ class EndpointConfig:
     max_new_tokens: int  # of a rationale
     limit_key: str  # what the endpoint calls that limit: max_tokens, or max_completion_tokens
     num_parallel: int  # requests at once
-    requests_per_minute: float | None  # at most; null sets no limit
-    timeout_seconds: float  # of one request
+    requests_per_minute: float | None  # at most, retries included; null sets no limit
+    timeout_seconds: float  # of one request, until its answer is read
     num_retries: int  # after time-outs, 408, 409, 429 and 5xx, with growing pauses
     max_failures: int  # questions in a row that fail for good; so many stop the run
     prompt_price: float | None  # US dollars per million tokens of prompts
     completion_price: float | None  # US dollars per million tokens of answers
-    max_cost: float | None  # US dollars: refused where the estimate is higher, stopped where it is reached
+    max_cost: float | None  # US dollars of one run: refused where the estimate is higher, stopped where it is reached
     estimate_only: bool  # say what it would cost, and stop
     cache: str | None  # file of all answers; null: OUT.answers.jsonl
 
@@ -188,7 +188,7 @@ class RationalesConfig:
     data: DataConfig
     qa: str  # file of questions with answers: .jsonl, or lines as MetaQA has them; docs/kale.md
     out: str  # file of JSON lines, one per question; begun anew, or gone on with
-    overwrite: bool  # replace that file; what an endpoint has answered is kept
+    overwrite: bool  # replace that file, once the new one is whole; what an endpoint has answered is kept
     leave_out: list[str]  # files of questions: no path uses a triple between a topic and an answer of theirs
     run: str | None  # a run trained on this graph, whose embeddings help to link and to choose paths
     linking: LinkingConfig

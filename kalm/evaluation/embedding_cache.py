@@ -11,12 +11,12 @@ from torch import Tensor
 from kalm.evaluation.encoding import encode_entities
 from kalm.evaluation.loaded_run import LoadedRun, model_files
 from kalm.model.loading import ADAPTER_CONFIG
-from kalm.provenance import file_digest, whole_file
+from kalm.provenance import folder_digest, whole_file
 from kalm.text.token_table import table_digest
 
 # raised when the way tokens become embeddings changes, so that nothing computed in the old way is found
 ENCODING_VERSION = 1
-MODEL_CONFIGS = ("config.json", ADAPTER_CONFIG)
+MODEL_FILES = ("*.safetensors", "config.json", ADAPTER_CONFIG)
 
 
 def cached_entity_embeddings(run: LoadedRun, batch_tokens: int) -> Tensor:
@@ -85,19 +85,11 @@ def model_digest(run: LoadedRun) -> str:
     Hashing takes about as long as loading did. A base with a hub name is known by its commit, which never changes.
     """
     folder = run.folder / "model"
-    parts = [_folder_digest(folder)]
+    parts = [folder_digest(folder, MODEL_FILES)]
     if (folder / ADAPTER_CONFIG).is_file():
         base = run.description["base"]
         if Path(base).is_dir():
-            parts.append(_folder_digest(Path(base)))
+            parts.append(folder_digest(Path(base), MODEL_FILES))
         else:
             parts.append(f"{base}@{run.encoder.causal_lm.config._commit_hash}")
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def _folder_digest(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix == ".safetensors" or path.name in MODEL_CONFIGS:
-            digest.update(f"{path.name}\0{file_digest(path)}\0".encode())
-    return digest.hexdigest()

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from kalm.rationale.line_file import LineFile
 
+BEGINNING = b'{"key": "'  # of each line
+
 
 class Answer(NamedTuple):
     """What came back, as it came."""
@@ -25,7 +27,7 @@ class AnswerCache:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = LineFile(path)
+        self._file = LineFile(path, BEGINNING)
         self._places: dict[bytes, int] = {}
         for place, row in self._file.with_places():
             self._places[bytes.fromhex(row["key"])] = place
@@ -41,7 +43,7 @@ class AnswerCache:
         return Answer(*(row[name] for name in Answer._fields))
 
     def put(self, key: bytes, answer: Answer) -> None:
-        """Safe to call from several threads; the answer is on the disk afterwards."""
+        """The answer is on the disk afterwards."""
         self._places[key] = self._file.append([{"key": key.hex(), **answer._asdict()}])
 
     def close(self) -> None:

@@ -46,6 +46,11 @@ class Estimate:
                 f"{cost}")  # fmt: skip
 
 
+def num_prompt_tokens(prompt: str) -> int:
+    """By its characters."""
+    return round(len(prompt) / CHARACTERS_PER_TOKEN)
+
+
 def estimate(
     prompts: Sequence[str], *, num_sampled: int, num_questions: int, max_new_tokens: int, price: Price
 ) -> Estimate:

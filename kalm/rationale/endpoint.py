@@ -1,16 +1,15 @@
 """Rationales from any endpoint that speaks OpenAI's chat protocol; base URL and key come from the environment."""
 
+import asyncio
 import os
-import threading
-import time
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from kalm.config import EndpointConfig
 from kalm.rationale.answer_cache import Answer, AnswerCache, request_key
-from kalm.rationale.cost import Price
+from kalm.rationale.cost import Price, num_prompt_tokens
 from kalm.rationale.generators import Task, Written
 from kalm.rationale.status import Status
 
@@ -23,7 +22,7 @@ class EndpointGenerator:
     """Asks in parallel, at a limited rate, with retries and growing pauses (those of the `openai` package).
 
     What is answered goes into the cache at once, refusals too; time-outs, faults and rubbish do not, so that another
-    run asks for them again.
+    run asks for them again. Of equal requests one is sent.
 
     Raises:
         ValueError: the environment names no key, or the package is missing.
@@ -35,21 +34,18 @@ class EndpointGenerator:
         self._client = _client(config)
         self._config, self._instruction = config, instruction
         self._cache = AnswerCache(cache)
-        self._pace = Pace(config.requests_per_minute)
+        self._runner = asyncio.Runner()
         self.price = Price(config.prompt_price, config.completion_price)
         self.prompt_tokens = self.completion_tokens = self.num_requests = self._failures_in_a_row = 0
-        self._lock = threading.Lock()
         self.description: dict[str, Any] = {
             "kind": "endpoint", "model": config.model, "url": str(self._client.base_url),
             "temperature": config.temperature,
         }  # fmt: skip
 
     def unpaid(self, tasks: Sequence[Task]) -> list[str]:
-        """The prompts of those tasks that the cache has no answer for."""
-        requests = map(self._request, tasks)
-        return [
-            request["messages"][0]["content"] for request in requests if self._cache.get(request_key(request)) is None
-        ]
+        """The prompts that the cache has no answer for, each once."""
+        requests = {request_key(request): request for request in map(self._request, tasks)}
+        return [_prompt(request) for key, request in requests.items() if self._cache.get(key) is None]
 
     def write(self, tasks: Sequence[Task]) -> list[Written]:
         """Ask for each task, or take what was answered before.
@@ -58,13 +54,10 @@ class EndpointGenerator:
             ValueError: the endpoint refuses the key or model, fails `max_failures` times in a row, or has cost more
                 than `max_cost`; what it answered is in the cache.
         """
-        with ThreadPoolExecutor(self._config.num_parallel) as pool:
-            futures = [pool.submit(self._one, task) for task in tasks]
-            try:
-                return [future.result() for future in futures]
-            finally:
-                for future in futures:  # after a fault those that have not begun
-                    future.cancel()
+        requests = [self._request(task) for task in tasks]
+        keys = [request_key(request) for request in requests]
+        written = self._runner.run(self._all(dict(zip(keys, requests, strict=True))))
+        return [written[key] for key in keys]
 
     @property
     def dollars(self) -> float | None:
@@ -72,7 +65,8 @@ class EndpointGenerator:
         return self.price.of(self.prompt_tokens, self.completion_tokens)
 
     def close(self) -> None:
-        self._client.close()
+        self._runner.run(self._client.close())
+        self._runner.close()
         self._cache.close()
 
     def _request(self, task: Task) -> dict[str, Any]:
@@ -83,12 +77,28 @@ class EndpointGenerator:
             self._config.limit_key: self._config.max_new_tokens,
         }
 
-    def _one(self, task: Task) -> Written:
-        request = self._request(task)
-        key = request_key(request)
+    async def _all(self, requests: dict[bytes, dict[str, Any]]) -> dict[bytes, Written]:
+        """What became of each; after a fault none begins, and those under way, which are paid for, are waited for."""
+        waiting, written = deque(requests.items()), {}
+
+        async def work() -> None:
+            while waiting:
+                key, request = waiting.popleft()
+                try:
+                    written[key] = await self._one(key, request)
+                except Exception:
+                    waiting.clear()
+                    raise
+
+        ends = await asyncio.gather(*(work() for _ in range(self._config.num_parallel)), return_exceptions=True)
+        for fault in filter(None, ends):
+            raise fault
+        return written
+
+    async def _one(self, key: bytes, request: dict[str, Any]) -> Written:
         answer = self._cache.get(key)
         if answer is None:
-            found = self._ask(request)
+            found = await self._ask(request)
             if isinstance(found, Written):
                 self._count_failure(found)
                 return found
@@ -97,13 +107,13 @@ class EndpointGenerator:
             self._count(answer)
         return _as_written(answer)
 
-    def _ask(self, request: dict[str, Any]) -> Answer | Written:
+    async def _ask(self, request: dict[str, Any]) -> Answer | Written:
         import openai
 
         self._check_cost()
-        self._pace.wait()
         try:
-            return _answer(self._client.chat.completions.create(**request))
+            completion = await self._client.chat.completions.create(**request)
+            return _answer(completion, num_prompt_tokens(_prompt(request)), self._config.max_new_tokens)
         except openai.APITimeoutError:
             return Written("", Status.endpoint_timeout, f"no answer within {self._config.timeout_seconds:g} s, "
                                                         f"{self._config.num_retries} retries included")  # fmt: skip
@@ -115,59 +125,51 @@ class EndpointGenerator:
             return Written("", Status.endpoint_rubbish, f"no answer by the protocol: {_one_line(error)}")
 
     def _count(self, answer: Answer) -> None:
-        with self._lock:
-            self._failures_in_a_row = 0
-            self.num_requests += 1
-            self.prompt_tokens += answer.prompt_tokens
-            self.completion_tokens += answer.completion_tokens
+        self._failures_in_a_row = 0
+        self.num_requests += 1
+        self.prompt_tokens += answer.prompt_tokens
+        self.completion_tokens += answer.completion_tokens
 
     def _count_failure(self, written: Written) -> None:
-        with self._lock:
-            self._failures_in_a_row += written.status is not Status.endpoint_refused
-            if self._failures_in_a_row >= self._config.max_failures:
-                raise ValueError(
-                    f"the endpoint {self._client.base_url} failed {self._failures_in_a_row} times in a row, at "
-                    f"last with: {written.reason}. What it answered is kept; mend "
-                    "it, or wait, and run the same command again"
-                )
+        self._failures_in_a_row += written.status is not Status.endpoint_refused
+        if self._failures_in_a_row >= self._config.max_failures:
+            raise ValueError(
+                f"the endpoint {self._client.base_url} failed {self._failures_in_a_row} times in a row, at "
+                f"last with: {written.reason}. What it answered is kept; mend "
+                "it, or wait, and run the same command again"
+            )
 
     def _check_cost(self) -> None:
         dollars, limit = self.dollars, self._config.max_cost
         if limit is not None and dollars is not None and dollars >= limit:
-            raise ValueError(f"generator.endpoint.max_cost={limit:g} US dollars are spent ({dollars:.2f}); what was "
-                             "answered is kept: raise it and run the same command again to go on")  # fmt: skip
-
-
-class Pace:
-    """Lets so many pass in a minute, evenly; None lets all pass."""
-
-    def __init__(self, per_minute: float | None) -> None:
-        self._pause = 0.0 if per_minute is None else 60 / per_minute
-        self._next = 0.0
-        self._lock = threading.Lock()
-
-    def wait(self) -> None:
-        with self._lock:
-            now = time.monotonic()
-            turn = max(now, self._next)
-            self._next = turn + self._pause
-        if turn > now:
-            time.sleep(turn - now)
+            raise ValueError(f"generator.endpoint.max_cost={limit:g} US dollars are spent in this run ({dollars:.2f}); "
+                             "what was answered is kept: run the same command again to go on")  # fmt: skip
 
 
 def _client(config: EndpointConfig) -> Any:
     try:
         import openai
+
+        from kalm.rationale.paced_client import PacedClient
     except ImportError:
         raise ValueError("generator.kind=endpoint needs openai: pip install 'kalm[kale]'") from None
     if not os.environ.get(API_KEY):
         raise ValueError(f"generator.kind=endpoint: set {API_KEY} in the environment (any word for an endpoint that "
                          f"asks for none), and {BASE_URL} for another endpoint than OpenAI's")  # fmt: skip
-    return openai.OpenAI(timeout=config.timeout_seconds, max_retries=config.num_retries)
+    client = PacedClient(requests_per_minute=config.requests_per_minute, timeout_seconds=config.timeout_seconds)
+    return openai.AsyncOpenAI(timeout=config.timeout_seconds, max_retries=config.num_retries, http_client=client)
 
 
-def _answer(completion: Any) -> Answer:
+def _prompt(request: dict[str, Any]) -> str:
+    return str(request["messages"][0]["content"])
+
+
+def _answer(completion: Any, prompt_tokens: int, max_new_tokens: int) -> Answer:
     """What an answer by the protocol holds.
+
+    Args:
+        completion: of the `openai` package.
+        prompt_tokens, max_new_tokens: what it counts for where the endpoint does not tell, as in the estimate.
 
     Raises:
         ValueError, TypeError, AttributeError, LookupError: it is none.
@@ -178,9 +180,12 @@ def _answer(completion: Any) -> Answer:
         raise ValueError("a message without content")
     if not isinstance(text, str | None) or not isinstance(refusal, str | None):
         raise TypeError(f"content is {type(text).__name__}")
+    for part in (text, refusal, choice.finish_reason):
+        str(part).encode()  # which half of a surrogate pair, being no text, does not pass
     usage = completion.usage
-    counts = [int(getattr(usage, name, 0) or 0) for name in ("prompt_tokens", "completion_tokens")]
-    return Answer(text or "", choice.finish_reason, refusal, *counts)
+    if usage is not None and usage.prompt_tokens:
+        prompt_tokens, max_new_tokens = int(usage.prompt_tokens), int(usage.completion_tokens or 0)
+    return Answer(text or "", choice.finish_reason, refusal, prompt_tokens, max_new_tokens)
 
 
 def _as_written(answer: Answer) -> Written:

@@ -14,6 +14,8 @@ from kalm.rationale.linking import Link, Linked
 from kalm.rationale.question import Kind, Question
 from kalm.rationale.status import Status
 
+BEGINNING = b'{"number": '  # of each line
+
 
 @dataclass(kw_only=True, slots=True)
 class Case:

@@ -19,7 +19,7 @@ from kalm.rationale.line_file import LineFile
 from kalm.rationale.maker import Maker
 from kalm.rationale.question import read_questions
 from kalm.rationale.record import as_record
-from kalm.rationale.resuming import config_digest, graph_digest, num_records
+from kalm.rationale.resuming import config_digest, graph_digest, open_records
 from kalm.rationale.summary import print_summary, summarise
 
 NUM_SAMPLED = 500  # questions that the cost is estimated from
@@ -40,29 +40,28 @@ def make_rationales(config: RationalesConfig) -> dict[str, Any]:
     num_questions = _check_files(config, qa, out)
     graph = read_graph(config.data)
     digests = {"graph": graph_digest(graph), "questions": file_digest(qa)[:16], "config": config_digest(config)}
-    num_done = 0 if config.overwrite else num_records(out, digests)
-    maker, num_left_out = build_maker(config, graph, out)
-    generator = maker.generator
-    with closing(generator):
-        if isinstance(generator, EndpointGenerator):
-            told = _estimate(config, maker, generator, qa, num_done, num_questions)
-            print(told, flush=True)
-            if config.generator.endpoint.estimate_only:
-                return {"estimate": asdict(told)}
-        if config.overwrite:
-            out.unlink(missing_ok=True)
-        with closing(LineFile(out)) as file:
+    file, num_done = open_records(out, digests, overwrite=config.overwrite)
+    with closing(file):
+        maker, num_left_out = build_maker(config, graph, out)
+        with closing(maker.generator) as generator:
+            if isinstance(generator, EndpointGenerator):
+                told = _estimate(config, maker, generator, qa, num_done, num_questions)
+                print(told, flush=True)
+                if config.generator.endpoint.estimate_only:
+                    return {"estimate": asdict(told)}
             _write(config, maker, file, qa, num_done, num_questions, digests)
-            summary = {
-                **summarise(file),
-                "questions_in_this_run": num_questions - num_done,
-                "seconds": time.monotonic() - started,
-                "triples_left_out": num_left_out,
-                "generator": generator.description,
-                "endpoint": _paid(generator),
-                "digests": digests,
-                "environment": environment(),
-            }
+        if config.overwrite:
+            file.move_to(out.resolve())
+        summary = {
+            **summarise(file),
+            "questions_in_this_run": num_questions - num_done,
+            "seconds": time.monotonic() - started,
+            "triples_left_out": num_left_out,
+            "generator": generator.description,
+            "endpoint_in_this_run": _paid(generator),
+            "digests": digests,
+            "environment": environment(),
+        }
     write_json(out.with_name(f"{out.name}.summary.json"), summary)
     print_summary(summary, str(out))
     return summary
@@ -72,8 +71,8 @@ def _check_files(config: RationalesConfig, qa: Path, out: Path) -> int:
     """Read all questions once, so that a bad line stops the run before anything is paid for; how many there are."""
     if not out.absolute().parent.is_dir():
         raise ValueError(f"out: there is no folder {out.parent} for {out.name}")
-    if out.is_dir():
-        raise ValueError(f"out must be a file, got the folder {out}")
+    if out.exists() and not out.is_file():
+        raise ValueError(f"out must be a file, got {out}")
     if out.exists() and qa.exists() and out.samefile(qa):
         raise ValueError(f"out and qa are both {out}: rationales take a file of their own")
     for key, paths in (("qa", [config.qa]), ("leave_out", config.leave_out)):

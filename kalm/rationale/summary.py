@@ -67,11 +67,11 @@ def print_summary(summary: Mapping[str, Any], out: str) -> None:
         ("triples left out of the search", f"{summary['triples_left_out']:,}"),
         ("seconds", f"{summary['seconds']:.1f} for {summary['questions_in_this_run']:,} questions"),
     ]
-    if summary["endpoint"] is not None:
-        asked = summary["endpoint"]
+    if summary["endpoint_in_this_run"] is not None:
+        asked = summary["endpoint_in_this_run"]
         cost = "" if asked["dollars"] is None else f", {asked['dollars']:.2f} US dollars"
-        facts.append(("asked of the endpoint", f"{asked['requests']:,} requests, {asked['prompt_tokens']:,} + "
-                                               f"{asked['completion_tokens']:,} tokens{cost}"))  # fmt: skip
+        tokens = f"{asked['prompt_tokens']:,} + {asked['completion_tokens']:,} tokens"
+        facts.append(("asked of the endpoint in this run", f"{asked['requests']:,} requests, {tokens}{cost}"))
     print_facts("what they are made of", facts)
 
 
