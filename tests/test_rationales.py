@@ -463,6 +463,7 @@ def test_a_record_that_is_none_is_named(tmp_path):
         (["qa=nowhere.txt"], "qa: there is no file nowhere.txt"),
         (["out=nowhere/out.jsonl"], "out: there is no folder nowhere"),
         (["out=qa.txt"], "out and qa are both"),
+        (["out=empty.txt", "leave_out=[empty.txt]"], "out and leave_out are both"),
         (["out=toy"], "out must be a file"),
         (["out=/dev/null", "overwrite=true"], "out must be a file"),
         (["out=notes.txt"], "notes.txt exists and holds something else"),

@@ -73,14 +73,13 @@ def _check_files(config: RationalesConfig, qa: Path, out: Path) -> int:
         raise ValueError(f"out: there is no folder {out.parent} for {out.name}")
     if out.exists() and not out.is_file():
         raise ValueError(f"out must be a file, got {out}")
-    if out.exists() and qa.exists() and out.samefile(qa):
-        raise ValueError(f"out and qa are both {out}: rationales take a file of their own")
-    for key, paths in (("qa", [config.qa]), ("leave_out", config.leave_out)):
-        for path in map(Path, paths):
-            if not path.expanduser().is_file():
+    aliases = [] if config.linking.aliases is None else [config.linking.aliases]
+    for key, paths in (("qa", [config.qa]), ("leave_out", config.leave_out), ("linking.aliases", aliases)):
+        for path in (Path(path).expanduser() for path in paths):
+            if not path.is_file():
                 raise ValueError(f"{key}: there is no file {path}")
-    if config.linking.aliases is not None and not Path(config.linking.aliases).expanduser().is_file():
-        raise ValueError(f"linking.aliases: there is no file {config.linking.aliases}")
+            if out.exists() and out.samefile(path):
+                raise ValueError(f"out and {key} are both {out}: rationales take a file of their own")
     num_questions = sum(1 for _ in read_questions(qa))
     if num_questions == 0:
         raise ValueError(f"{qa}: the file has no question")
