@@ -38,6 +38,7 @@ from kalm.training.interleaving import Interleaving
 from kalm.training.question_step import question_step
 from kalm.training.questions import QuestionBatches
 from kalm.training.step import check_weights
+from kalm.training.trainer import num_steps
 
 CPU = torch.device("cpu")
 
@@ -372,6 +373,18 @@ def test_a_share_is_kept_however_near_to_none_or_all(share, of_questions):
     assert interleaving.num_question_steps(1_000_000) == of_questions
     total = interleaving.num_steps(10)
     assert (interleaving.num_triple_steps(total - 1), interleaving.num_triple_steps(total)) == (9, 10)
+
+
+@pytest.mark.parametrize(("share", "steps"), [(0.05, None), (0.12, 10)])
+def test_a_share_that_gives_no_step_of_questions_is_refused(toy_graph, question_table, share, steps):
+    # nine steps of the toy graph's triples
+    config = question_config("training.epochs=1.2", "training.batch_size=2", share=share)
+    questions = QuestionBatches(question_table, np.arange(4), config, rank=0, world_size=1)
+    if steps is None:
+        with pytest.raises(ValueError, match=r"objective\.kale\.share=0\.05: none of the 9 steps is of questions"):
+            num_steps(config, toy_graph, questions)
+    else:
+        assert num_steps(config, toy_graph, questions) == steps
 
 
 BAD = {

@@ -382,9 +382,10 @@ def test_runs_of_different_graphs_are_refused_before_any_is_asked(runs, files, p
     assert not (place / "none").exists()
 
 
-def test_answers_stay_where_a_later_run_cannot_be_asked(runs, files, place, monkeypatch):
+def test_answers_and_an_earlier_evaluation_stay_where_a_later_run_cannot_be_asked(runs, files, place, monkeypatch):
     out, keys = place / "broken off", {"base": False, "known": replace(CONFIG.known, measured=False), "page": False}
     _, before = compared(runs[1:2], files[0], out, **keys)
+    stored = {path.name: path.read_bytes() for path in out.iterdir()}
     loaded = run_module.load_run
 
     def refused(folder):
@@ -395,8 +396,9 @@ def test_answers_stay_where_a_later_run_cannot_be_asked(runs, files, place, monk
     monkeypatch.setattr(run_module, "load_run", refused)
     with pytest.raises(ValueError, match="no room"):
         compared(runs[1:], files[0], out, overwrite=True, **keys)
-    assert [path.name for path in out.iterdir()] == ["qa.jsonl"], "the table of other answers would be taken for theirs"
-    assert [json.loads(line) for line in (out / "qa.jsonl").read_text().splitlines()] == before
+    assert {name: (out / name).read_bytes() for name in stored} == stored
+    assert sorted(path.name for path in out.iterdir()) == sorted([*stored, "qa.unfinished.jsonl"])
+    assert [json.loads(line) for line in (out / "qa.unfinished.jsonl").read_text().splitlines()] == before
 
 
 def test_runs_of_one_name_in_different_folders_are_told_apart(runs, files, place):

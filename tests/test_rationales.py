@@ -9,6 +9,7 @@ import subprocess
 import sys
 import unicodedata
 from collections import Counter
+from typing import ClassVar
 
 import pytest
 from conftest import ROOT, make_encoder, write_toy_graph
@@ -18,7 +19,8 @@ from rationale_config import rationales_config
 from toy_run import make_run
 
 from kalm.graph.path import Path
-from kalm.rationale.generators import whole_sentences
+from kalm.rationale import assembly
+from kalm.rationale.generators import Written, whole_sentences
 from kalm.rationale.line_file import LineFile, locked
 from kalm.rationale.name_index import NameIndex
 from kalm.rationale.phrases import phrases_of, plain_phrase
@@ -102,7 +104,7 @@ def test_an_interrupted_run_goes_on(folder, num_bytes):
     assert (folder / "out.jsonl").read_bytes() == whole
 
 
-def test_overwriting_waits_for_the_run_that_is_writing(folder):
+def test_overwriting_is_refused_while_another_run_is_writing(folder):
     make(folder)
     before = (folder / "out.jsonl").read_bytes()
     with locked(folder / "out.jsonl"), pytest.raises(ValueError, match=r"out\.jsonl: another run is writing to it"):
@@ -111,11 +113,15 @@ def test_overwriting_waits_for_the_run_that_is_writing(folder):
     assert not (folder / "out.jsonl.unfinished").exists(), "it is told of before the work"
 
 
-def test_what_an_overwriting_run_left_is_begun_anew_for_another_config(folder):
+def test_what_an_overwriting_run_left_is_begun_anew_for_another_config(folder, capsys):
     make(folder)
     whole = (folder / "out.jsonl").read_bytes()
-    (folder / "out.jsonl.unfinished").write_bytes(whole[:-1])
+    (folder / "out.jsonl.unfinished").write_bytes(whole)
+    with pytest.raises(ValueError, match=r"tokenizer=\./nowhere"):
+        make(folder, "overwrite=true", "tokenizer=./nowhere")
+    assert (folder / "out.jsonl.unfinished").read_bytes() == whole, "nothing is lost before there is something new"
     summary = make(folder, "overwrite=true", "paths.max_hops=1")
+    assert "is begun anew" in capsys.readouterr().out
     assert (summary["questions"], summary["questions_in_this_run"]) == (9, 9)
     (folder / "out.jsonl.unfinished").write_bytes(whole[:-1])
     assert make(folder, "overwrite=true")["questions_in_this_run"] == 1
@@ -224,6 +230,17 @@ def test_the_facts_of_two_relations_are_not_walked(folder):
             assert not walked & {pair for fact in held for pair in (fact, fact[::-1])}
 
 
+def test_the_facts_of_two_relations_are_not_walked_beside_one_that_answers(folder):
+    with (folder / "toy" / "train.txt").open("a") as file:
+        file.write("ann\teats\tgnu\ngnu\teats\telm\nann\tknows\telm\n")
+    # what Ann knows is Bob, herself and an elm; what she likes is eaten and likes her
+    (folder / "held.txt").write_text("what do those eat that [Ann] eats\tan elm tree|ivy\n")
+    (folder / "qa.txt").write_text("what does [Ann] eat\ta gnu\n")
+    make(folder, f"leave_out=[{folder / 'held.txt'}]", "paths.max_hops=1")
+    # she likes it besides
+    assert [path["relations"] for path in records(folder)[0]["paths"]] == [["likes"]]
+
+
 def test_paths_that_fall_short_are_told_if_asked_for(folder):
     (folder / "qa.txt").write_text("what does [Bob] lead to\tivy\n")
     make(folder, "paths.max_hops=1")
@@ -323,6 +340,41 @@ def test_a_local_lm_is_judged_like_any_writer(folder, model_folder):
                                         "repeats_answer"} - {"ok"}  # fmt: skip
     assert [record["status"] for record in records(folder)][3:] == STATUSES[3:]
     assert list(read_rationales(folder / "out.jsonl")) == []
+
+
+class Writes:
+    """A writer of one text, whatever it is asked."""
+
+    description: ClassVar[dict[str, str]] = {"kind": "template"}
+
+    def __init__(self, text):
+        self._text, self.prompts = text, []
+
+    def write(self, tasks):
+        self.prompts += [task.prompt("{question}|{answer}|{facts}") for task in tasks]
+        return [Written(self._text) for _ in tasks]
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Ann is fond of a cat.", ["a cat"]),
+        ("Ann is fond of a cat and a fox.", ["a cat", "a fox"]),
+        ("Ann is fond of a hen that a cat eats.", ["a cat"]),
+    ],
+)
+def test_answers_that_a_writer_leaves_out_are_not_trained_on(folder, monkeypatch, text, told):
+    writer = Writes(text)
+    monkeypatch.setattr(assembly, "TemplateGenerator", lambda: writer)
+    (folder / "qa.txt").write_text("what does [Ann] like\ta cat|a fox|a dog|nothing\n")
+    make(folder)
+    (record,) = records(folder)
+    assert (record["status"], record["told_answers"]) == ("ok", told)
+    # it is asked to explain what it has facts for
+    assert writer.prompts == ["what does Ann like|a cat, a fox|Ann is fond of a cat.\nAnn is fond of a fox."]
 
 
 NAMES = ["Ann", "Bob", "It", "a fox", "1999", "New York", "Drama"]

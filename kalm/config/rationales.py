@@ -88,7 +88,7 @@ class PathsConfig:
     max_paths: int  # of a question, for its rationale: the best of each answer first
     max_expansions: int  # entities whose neighbours one search reads
     partial: bool  # where no path is whole, take those that come nearest to the answer; false: no rationale
-    seed: int  # of the order among paths of equal length, and of the anchors
+    seed: int  # of the order among paths of equal length, and of anchors and landmarks
 
     def __post_init__(self) -> None:
         for key in (
@@ -189,7 +189,7 @@ class RationalesConfig:
     qa: str  # file of questions with answers: .jsonl, or lines as MetaQA has them; docs/kale.md
     out: str  # file of JSON lines, one per question; begun anew, or gone on with
     overwrite: bool  # replace that file, once the new one is whole; what an endpoint has answered is kept
-    leave_out: list[str]  # files of questions: no path uses a triple between a topic and an answer of theirs
+    leave_out: list[str]  # files of questions: no path uses the triples that answer theirs, see docs/kale.md, Leaks
     run: str | None  # a run trained on this graph, whose embeddings help to link and to choose paths
     linking: LinkingConfig
     paths: PathsConfig

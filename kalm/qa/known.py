@@ -60,6 +60,9 @@ class KnownFacts:
 
 
 def _chains(tails: Tails, item: Item, max_hops: int) -> list[Chain]:
-    """None of a question that is not asked, or that has answers beyond the graph."""
-    is_whole = item.asked.status == SCORED and not item.asked.num_lost
-    return find_chains(tails, item.asked.topics, set(item.asked.known), max_hops) if is_whole else []
+    """The shortest; none of a question that is not asked, or that has answers beyond the graph."""
+    if item.asked.status == SCORED and not item.asked.num_lost:
+        for hops in range(1, max_hops + 1):
+            if chains := find_chains(tails, item.asked.topics, set(item.asked.known), hops):
+                return chains
+    return []

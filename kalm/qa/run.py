@@ -25,10 +25,13 @@ from kalm.qa.summary import summarise
 from kalm.qa.systems import Member, System, find_folders, group_runs
 
 RESULT, LINES, TABLE = "qa.json", "qa.jsonl", "qa.md"
+UNFINISHED = "qa.unfinished.jsonl"  # lines of the LMs asked so far; an earlier evaluation stays until all are
 
 
 def compare(config: QaConfig) -> dict[str, Any]:
-    """Write OUT/qa.jsonl as answers come, then qa.md and qa.json; print the tables, renew the runs' pages.
+    """Write OUT/qa.jsonl, qa.md and qa.json, print the tables, renew the runs' pages.
+
+    Each LM's answers are on the disk before the next is asked.
 
     Returns:
         What stands in the JSON.
@@ -58,8 +61,7 @@ def compare(config: QaConfig) -> dict[str, Any]:
     }
     made = report.tables(result)
     title, words = f"Questions without rationale: {qa.name}", _in_words(result["protocol"])
-    write_text(out / TABLE, report.as_markdown(title, words, made))
-    write_json(out / RESULT, result)
+    _store(out, result, report.as_markdown(title, words, made))
     print(title)
     print_section_tables(made)
     print(f"files: {out / RESULT}, {LINES}, {TABLE}")
@@ -179,10 +181,15 @@ def _in_words(protocol: dict[str, Any]) -> str:
 
 
 def _store_lines(out: Path, lines: Sequence[Line], *, is_first: bool) -> None:
-    """Those of one member. The JSON comes last, so that lines without it are known to be of a broken-off evaluation."""
-    if is_first:
-        out.mkdir(parents=True, exist_ok=True)
-        for name in (RESULT, TABLE):
-            (out / name).unlink(missing_ok=True)
-    with (out / LINES).open("w" if is_first else "a", encoding="utf-8") as file:
+    """Those of one member."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / UNFINISHED).open("w" if is_first else "a", encoding="utf-8") as file:
         file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+
+def _store(out: Path, result: dict[str, Any], table: str) -> None:
+    # the JSON goes first and comes last, so that it never stands beside other answers than its own
+    (out / RESULT).unlink(missing_ok=True)
+    (out / UNFINISHED).replace(out / LINES)
+    write_text(out / TABLE, table)
+    write_json(out / RESULT, result)

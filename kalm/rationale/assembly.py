@@ -30,6 +30,7 @@ MAX_THREADS = 8  # of the search; each has 16 bytes per entity of its own
 
 def build_maker(config: RationalesConfig, graph: KnowledgeGraph, out: Path) -> tuple[Maker, int]:
     """All that makes rationales, and how many triples no path may use."""
+    count_tokens = None if config.tokenizer is None else _token_counter(config.tokenizer)
     embeddings = None if config.run is None else RunEmbeddings(config.run, graph)
     linker = _linker(config, graph, embeddings)
     triples: Triples = np.concatenate([graph.triples[split] for split in config.paths.splits])
@@ -60,7 +61,7 @@ def build_maker(config: RationalesConfig, graph: KnowledgeGraph, out: Path) -> t
         verbaliser=Verbaliser(graph.entity_names, phrases_of(graph, config.phrases)),
         support=Support(linker.index, graph.entity_names, linker.ignored),
         generator=_generator(config, out),
-        count_tokens=None if config.tokenizer is None else _token_counter(config.tokenizer),
+        count_tokens=count_tokens,
         max_tokens=config.max_tokens,
     )
     return maker, len(triples) - len(kept)

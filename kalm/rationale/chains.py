@@ -10,25 +10,22 @@ Fact = tuple[int, int, int]  # a directed triple, as it is walked
 Chain = tuple[Fact, ...]  # from a topic to an answer
 
 
-def find_chains(tails: Tails, topics: Sequence[int], answers: set[int], max_hops: int) -> list[Chain]:
+def find_chains(tails: Tails, topics: Sequence[int], answers: set[int], hops: int) -> list[Chain]:
     """The facts that lead from a topic to the answers.
 
     A question asks for what its topic leads to by a relation, or by two, directed each: the relations are those whose
     entities are exactly the question's answers; they may lead to the topic itself where that is no answer. Several may
-    be; shorter ones count alone. A question without such relations has no chain: it asks for something else, or its
-    answers are not all those of the graph.
+    be. A question without such relations has no chain: it asks for something else, or its answers are not all those of
+    the graph. None goes over more than `MAX_MIDDLE` entities.
 
     Args:
         tails: of the graph.
         topics: that the question may mean.
         answers: all of them.
-        max_hops: 1 or 2.
+        hops: 1 or 2.
     """
-    if answers:
-        for walk in (_one_hop, _two_hops)[:max_hops]:
-            if chains := [chain for topic in topics for chain in walk(tails, topic, answers)]:
-                return chains
-    return []
+    walk = {1: _one_hop, 2: _two_hops}[hops]
+    return [chain for topic in topics for chain in walk(tails, topic, answers)] if answers else []
 
 
 def _one_hop(tails: Tails, topic: int, answers: set[int]) -> Iterator[Chain]:

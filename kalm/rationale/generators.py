@@ -19,11 +19,13 @@ class Task:
     """What a rationale is to be written from.
 
     Args:
-        question: with its answers.
+        question: as it is asked.
+        answers: that the facts are of.
         facts: the paths' facts as sentences, each once.
     """
 
     question: Question
+    answers: tuple[str, ...]
     facts: tuple[str, ...]
 
     def prompt(self, instruction: str) -> str:
@@ -32,7 +34,7 @@ class Task:
         text = question.text
         if question.kind is Kind.multiple_choice:
             text += "\n" + "\n".join(f"- {choice}" for choice in question.choices)
-        return instruction.format(question=text, answer=", ".join(question.answers), facts="\n".join(self.facts))
+        return instruction.format(question=text, answer=", ".join(self.answers), facts="\n".join(self.facts))
 
 
 @dataclass(frozen=True, slots=True)

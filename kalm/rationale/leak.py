@@ -14,7 +14,6 @@ from kalm.rationale.tails import Tails
 from kalm.text.ragged import Ids
 
 AT_ONCE = 4096
-MAX_HOPS = 2
 
 
 def without_facts_of(triples: Triples, paths: Iterable[Path], linker: Linker, graph: KnowledgeGraph) -> Triples:
@@ -35,7 +34,7 @@ def without_facts_of(triples: Triples, paths: Iterable[Path], linker: Linker, gr
         answers = {answer for link in linked.answers for answer in link.entity_ids}
         pairs.update(topic * size + answer for topic in topics for answer in answers)
         pairs.update(answer * size + topic for topic in topics for answer in answers)
-        for chain in find_chains(tails, topics, answers, MAX_HOPS) if all(_is_one(linked)) else ():
+        for chain in find_chains(tails, topics, answers, 2) if all(_is_one(linked)) else ():
             facts.update(_key(*fact, graph) for fact in chain)
     head, relation, tail = triples[:, HEAD], triples[:, RELATION], triples[:, TAIL]
     is_held = np.isin(head * size + tail, _array(pairs))

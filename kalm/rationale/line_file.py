@@ -62,6 +62,11 @@ class LineFile:
         place, self._end = self._end, self._end + len(content)
         return place
 
+    @property
+    def size(self) -> int:
+        """Bytes of whole lines."""
+        return self._end
+
     def clear(self) -> None:
         """Take all lines out."""
         os.ftruncate(self._file, 0)

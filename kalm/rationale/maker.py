@@ -81,7 +81,7 @@ class Maker:
         return cases
 
     def task(self, case: Case) -> Task:
-        return Task(case.question, tuple(self.verbaliser.sentences(case.paths)))
+        return Task(case.question, case.told_answers, tuple(self.verbaliser.sentences(case.paths)))
 
     def _search(self, cases: Sequence[Case]) -> None:
         encoded = self.chooser.encode([case.question.text for case in cases])
@@ -117,19 +117,25 @@ class Maker:
             status = OF_VERDICT.get(verdict, Status.ok)
         if status is Status.ok:
             case.rationale = written.text
-            links = case.linked.answers  # of a free answer the entities, not its sentences
-            entities = {entity for link in links for entity in link.entity_ids}
-            # facts are told in the graph's names, which an answer given by label or alias is not
-            names = [*(link.text for link in links), *(self.graph.entity_names[entity] for entity in entities)]
-            case.names_answer = any(names_entity(written.text, name) for name in names)
+            named = {entity for link in case.linked.answers for entity in link.entity_ids if self._names(case, link)}
+            case.names_answer = any(self._names(case, link) for link in case.linked.answers)
+            # a writer that names some of the answers has left the others out; one that names none may mean all
+            if named:
+                told = _told_answers(case, named)
+                case.told_answers = tuple(answer for answer in case.told_answers if answer in told)
         else:
             case.rejected = written.text
             case.fail(status, reason)
 
+    def _names(self, case: Case, link: Link) -> bool:
+        """Whether the rationale has the answer's words, or its entity's name: an answer may be a label or an alias."""
+        names = (link.text, *(self.graph.entity_names[entity] for entity in link.entity_ids))
+        return any(names_entity(case.rationale, name) for name in names)
+
     def _measure(self, cases: Sequence[Case]) -> None:
         if self.count_tokens is None or not cases:
             return
-        texts = ["\n".join((case.question.text, *case.question.choices, case.rationale, *case.question.answers))
+        texts = ["\n".join((case.question.text, *case.question.choices, case.rationale, *case.told_answers))
                  for case in cases]  # fmt: skip
         for case, num_tokens in zip(cases, self.count_tokens(texts), strict=True):
             case.num_tokens = num_tokens

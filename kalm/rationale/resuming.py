@@ -92,7 +92,6 @@ def open_records(out: Path, digests: Mapping[str, str], *, overwrite: bool) -> t
         if not overwrite:
             file.close()
             raise
-        file.clear()
         return file, 0
 
 
@@ -107,7 +106,7 @@ def _num_records(file: LineFile, digests: Mapping[str, str]) -> int:
         if row.get("number") != count:
             raise ValueError(f"{file.path}:{count + 1}: expected the record of question {count}; overwrite=true makes "
                              "the file anew")  # fmt: skip
-        if other := [part for part, digest in digests.items() if row["digests"].get(part) != digest]:
+        if other := [part for part, digest in digests.items() if (row.get("digests") or {}).get(part) != digest]:
             raise ValueError(f"out: {file.path} was made from another {' and '.join(other)}; take another file, or "
                              "overwrite=true")  # fmt: skip
         count += 1

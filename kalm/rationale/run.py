@@ -114,6 +114,9 @@ def _write(
     questions = islice(read_questions(qa), num_done, None)
     if num_done:
         print(f"{num_done:,} of {num_questions:,} questions are done already; going on", flush=True)
+    elif file.size:
+        print(f"{file.path}, which an interrupted run with other inputs left behind, is begun anew", flush=True)
+        file.clear()
     num_ok = 0
     with Progress("rationales", num_questions, num_done) as progress:
         while block := list(islice(questions, config.at_once)):

@@ -38,7 +38,7 @@ def split_wordings(
         walk, phrases: see `phrasings`.
         frames: how a question begins, with {asked} for what it asks for.
         held_out: the share of frames, and of phrasings, that test has, and as many valid; at least one each.
-        seed: of the draw; frames are the same for all walks.
+        seed: of the draw; equal phrasings, as a symmetric relation has both ways, are drawn alike.
 
     Raises:
         ValueError: there are fewer than three of both.
@@ -47,17 +47,17 @@ def split_wordings(
     if max(len(found), len(frames)) < len(SPLITS):
         raise ValueError(f"frames: {len(frames)}, and the phrases of a relation make {len(found)} phrasings; at "
                          "least 3 of one are needed, one for each split")  # fmt: skip
-    frames_of = _split(frames, held_out, f"{seed}")
-    phrasings_of = _split(found, held_out, f"{seed} {walk}")
+    frames_of = _split(list(dict.fromkeys(frames)), held_out, seed)
+    phrasings_of = _split(found, held_out, seed)
     return {
         split: [frame.format(asked=asked) for frame, asked in product(frames_of[split], phrasings_of[split])]
         for split in SPLITS
     }
 
 
-def _split(found: Sequence[str], held_out: float, seed: str) -> dict[str, Sequence[str]]:
+def _split(found: Sequence[str], held_out: float, seed: int) -> dict[str, Sequence[str]]:
     if len(found) < len(SPLITS):
         return dict.fromkeys(SPLITS, found)
-    shuffled = random.Random(seed).sample(found, len(found))
+    shuffled = random.Random(f"{seed} {sorted(found)}").sample(found, len(found))
     num_held = max(1, int(held_out * len(shuffled)))
     return {"test": shuffled[:num_held], "valid": shuffled[num_held : 2 * num_held], "train": shuffled[2 * num_held :]}

@@ -268,7 +268,14 @@ def num_steps(config: Config, graph: KnowledgeGraph, questions: QuestionBatches 
     is_alone = questions is not None and questions.kale.is_alone
     num_examples = questions.num_questions if questions is not None and is_alone else len(graph.triples["train"])
     steps = max(1, int(-(-training.epochs * num_examples // config.step_size)))
-    return steps if questions is None or is_alone else Interleaving(questions.kale.share).num_steps(steps)
+    if questions is None or is_alone:
+        return steps
+    interleaving = Interleaving(questions.kale.share)
+    total = interleaving.num_steps(steps)
+    if interleaving.num_question_steps(total) == 0:
+        raise ValueError(f"objective.kale.share={questions.kale.share:g}: none of the {total:,} steps is of questions; "
+                         "raise it, or training.epochs")  # fmt: skip
+    return total
 
 
 def _due(step: int, every: int) -> bool:
