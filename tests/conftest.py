@@ -96,6 +96,12 @@ def write_toy_graph(folder: Path) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """There are as many pytest processes as cores: threads of several would wait for each other."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def toy_folder(tmp_path: Path) -> Path:
     return write_toy_graph(tmp_path / "toy")
