@@ -298,12 +298,12 @@ def test_a_search_that_is_stopped_says_so(folder):
 
 
 def test_questions_that_are_too_long_are_kept_and_not_trained_on(folder, model_folder):
-    make(folder, f"tokenizer={model_folder}", "max_tokens=40", "at_once=4")
+    make(folder, f"tokenizer={model_folder}", "max_tokens=30", "at_once=4")
     found = [record for record in records(folder) if record["num_tokens"] is not None]
     assert len(found) == 3
     assert {record["status"] for record in found} == {"ok", "too_long"}
     for record in found:
-        assert (record["num_tokens"] > 40) == (record["status"] == "too_long") == (record["rationale"] == "")
+        assert (record["num_tokens"] > 30) == (record["status"] == "too_long") == (record["rationale"] == "")
 
 
 def test_a_run_links_what_no_name_does_and_weighs_paths(folder, tokenizer, template):
