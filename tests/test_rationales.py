@@ -377,6 +377,15 @@ def test_answers_that_a_writer_leaves_out_are_not_trained_on(folder, monkeypatch
     assert writer.prompts == ["what does Ann like|a cat, a fox|Ann is fond of a cat.\nAnn is fond of a fox."]
 
 
+def test_a_writer_that_names_another_answer_alone_may_mean_what_its_facts_are_of(folder, monkeypatch):
+    monkeypatch.setattr(assembly, "TemplateGenerator", lambda: Writes("Ann is fond of a cat."))
+    (folder / "qa.txt").write_text("what does [Ann] like or hunt\ta hen|a cat\n")
+    make(folder, "paths.max_answers=1", "paths.per_answer=3")  # over each of what Ann likes
+    (record,) = records(folder)
+    assert (record["status"], record["told_answers"]) == ("ok", ["a hen"])
+    assert len(list(read_rationales(folder / "out.jsonl"))) == 1
+
+
 NAMES = ["Ann", "Bob", "It", "a fox", "1999", "New York", "Drama"]
 ANN_BOB = Path((0, 1), (0,), 1)
 

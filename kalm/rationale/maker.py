@@ -119,10 +119,9 @@ class Maker:
             case.rationale = written.text
             named = {entity for link in case.linked.answers for entity in link.entity_ids if self._names(case, link)}
             case.names_answer = any(self._names(case, link) for link in case.linked.answers)
+            told = _told_answers(case, named)
             # a writer that names some of the answers has left the others out; one that names none may mean all
-            if named:
-                told = _told_answers(case, named)
-                case.told_answers = tuple(answer for answer in case.told_answers if answer in told)
+            case.told_answers = tuple(answer for answer in case.told_answers if answer in told) or case.told_answers
         else:
             case.rejected = written.text
             case.fail(status, reason)
