@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from kalm.config.checks import require, require_at_least, require_not_negative, require_positive
-from kalm.config.divergence import KlDirection
+from kalm.config.checks import require, require_at_least, require_not_negative
+from kalm.config.divergence import KlDirection, require_divergence
 from kalm.config.kgqa import PromptsConfig
 
 
@@ -48,9 +48,7 @@ class KaleConfig:
         require(self.kl_weight + self.answer_weight + self.answer_with_rationale_weight + self.rationale_weight > 0,
                 "objective.kale.kl_weight", self.kl_weight,
                 "> 0 when the other weights of objective.kale are 0")  # fmt: skip
-        require_positive("objective.kale.temperature", self.temperature)
-        if self.top_k is not None:
-            require_at_least("objective.kale.top_k", self.top_k, 1)
+        require_divergence("objective.kale", self.temperature, self.top_k)
 
     @property
     def is_alone(self) -> bool:

@@ -1,10 +1,9 @@
 """What a run is asked in words, and how its answers are scored."""
 
-import math
 from dataclasses import dataclass
 from enum import Enum
 
-from kalm.config.checks import require, require_at_least, require_folder_name, slots_of
+from kalm.config.checks import require, require_at_least, require_folder_name, require_not_negative, slots_of
 from kalm.config.evaluation import RankingConfig, Ties
 
 
@@ -143,7 +142,7 @@ class KgqaConfig:
                 "a whole number >= 1, or null for all")  # fmt: skip
         require(self.rank_questions is None or self.rank_questions >= 0, "rank_questions", self.rank_questions,
                 "a whole number >= 0, or null for what takes minutes")  # fmt: skip
-        require(math.isfinite(self.beta) and self.beta >= 0, "beta", self.beta, "a finite number >= 0")
+        require_not_negative("beta", self.beta)
         for key, least in (("seed", 0), ("shots", 0), ("max_bad_lines", 0), ("num_beams", 1), ("num_answers", 1),
                            ("max_new_tokens", 1), ("max_hops", 1)):  # fmt: skip
             require_at_least(key, getattr(self, key), least)

@@ -1,10 +1,9 @@
 """How it is measured what a run's LM knows."""
 
-import math
 from dataclasses import dataclass
 from enum import Enum
 
-from kalm.config.checks import require, require_at_least
+from kalm.config.checks import require, require_at_least, require_not_negative
 from kalm.config.evaluation import RankingConfig
 
 
@@ -37,7 +36,7 @@ class KnowledgeConfig:
                 "a whole number > 0 or null")  # fmt: skip
         directions = [direction.value for direction in self.directions]
         require(0 < len(directions) == len(set(directions)), "directions", directions, "a list of tail, head or both")
-        require(math.isfinite(self.beta) and self.beta >= 0, "beta", self.beta, "a finite number >= 0")
+        require_not_negative("beta", self.beta)
         splits = ("train", "valid", "test")
         require("train" in self.filter and set(self.filter) <= set(splits), "filter", list(self.filter),
                 "a list of splits among train, valid and test, train being one of them")  # fmt: skip

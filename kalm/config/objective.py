@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from kalm.config.checks import require, require_at_least, require_not_negative, require_positive, require_share
-from kalm.config.divergence import KlDirection
+from kalm.config.divergence import KlDirection, require_divergence
 from kalm.config.kale import KaleConfig
 
 
@@ -58,9 +58,7 @@ class AnchorConfig:
         require(self.tokens_per_step > 0 and self.tokens_per_step % self.window_tokens == 0,
                 "objective.retention.tokens_per_step", self.tokens_per_step,
                 f"a multiple of objective.retention.window_tokens={self.window_tokens}")  # fmt: skip
-        require_positive("objective.retention.temperature", self.temperature)
-        if self.top_k is not None:
-            require_at_least("objective.retention.top_k", self.top_k, 1)
+        require_divergence("objective.retention", self.temperature, self.top_k)
 
     @property
     def windows_per_step(self) -> int:

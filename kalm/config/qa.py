@@ -1,9 +1,8 @@
 """What several runs are asked without rationale, and how they are compared."""
 
-import math
 from dataclasses import dataclass
 
-from kalm.config.checks import require, require_at_least, require_folder_name
+from kalm.config.checks import require, require_at_least, require_folder_name, require_not_negative
 from kalm.config.evaluation import RankingConfig
 from kalm.config.kgqa import Decoding, PromptsConfig
 
@@ -21,7 +20,7 @@ class KnownConfig:
     def __post_init__(self) -> None:
         require(self.candidates is None or self.candidates > 0, "known.candidates", self.candidates,
                 "a whole number > 0 or null")  # fmt: skip
-        require(math.isfinite(self.beta) and self.beta >= 0, "known.beta", self.beta, "a finite number >= 0")
+        require_not_negative("known.beta", self.beta)
         require(self.max_hops in (1, 2), "known.max_hops", self.max_hops, "1 or 2")
         require(self.measured or self.by is None, "known.by", self.by, "null with known.measured=false")
 

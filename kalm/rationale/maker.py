@@ -117,9 +117,9 @@ class Maker:
             status = OF_VERDICT.get(verdict, Status.ok)
         if status is Status.ok:
             case.rationale = written.text
-            named = {entity for link in case.linked.answers for entity in link.entity_ids if self._names(case, link)}
-            case.names_answer = any(self._names(case, link) for link in case.linked.answers)
-            told = _told_answers(case, named)
+            named = [link for link in case.linked.answers if self._names(case, link)]
+            case.names_answer = bool(named)
+            told = _told_answers(case, {entity for link in named for entity in link.entity_ids})
             # a writer that names some of the answers has left the others out; one that names none may mean all
             case.told_answers = tuple(answer for answer in case.told_answers if answer in told) or case.told_answers
         else:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kalm.config import Phrase, QuestionsConfig
+from kalm.config import QuestionsConfig
 from kalm.data import read_graph
 from kalm.graph.knowledge_graph import SPLITS, KnowledgeGraph
 from kalm.kgqa.question_lines import without_brackets
@@ -47,11 +47,15 @@ def make_questions(config: QuestionsConfig) -> dict[str, object]:
     phrases = phrases_of(graph, config.phrases)
     sizes = {"train": config.num_train, "valid": config.num_valid, "test": config.num_test}
     asked = draw_questions(graph, config)
+    wordings = {
+        walk: split_wordings(walk, phrases, config.frames, config.held_out, config.seed)
+        for walk in {question.walk for question in asked}
+    }
     out.mkdir(parents=True, exist_ok=True)
     start = 0
     for split, size in sizes.items():
         lines = [
-            _line(question, split, graph, phrases, config, number)
+            _line(question, wordings[question.walk][split], graph, f"{config.seed} {number}")
             for number, question in enumerate(asked[start : start + size], start=start)
         ]
         write_text(out / f"{split}.txt", "".join(lines))
@@ -113,11 +117,8 @@ def _draw(tails: Tails, hops: int, max_answers: int, generator: np.random.Genera
     return Asked(topic, walk, tuple(sorted(answers))) if 1 <= len(answers) <= max_answers else None
 
 
-def _line(
-    asked: Asked, split: str, graph: KnowledgeGraph, phrases: Sequence[Phrase], config: QuestionsConfig, number: int
-) -> str:
-    of_split = split_wordings(asked.walk, phrases, config.frames, config.held_out, config.seed)
-    wording = random.Random(f"{config.seed} {number}").choice(of_split[split])
+def _line(asked: Asked, wordings: Sequence[str], graph: KnowledgeGraph, seed: str) -> str:
+    wording = random.Random(seed).choice(wordings)
     question = wording.replace(TOPIC, f"[{graph.entity_names[asked.topic]}]")
     return f"{question}\t{'|'.join(graph.entity_names[entity] for entity in asked.answers)}\n"
 
